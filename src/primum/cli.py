@@ -1,0 +1,190 @@
+"""The command line. Exit codes: 0 good, 1 crash, 3 bad input, 130 stopped by Ctrl-C."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+
+import typer
+from rich.console import Console
+
+from primum.types import BadInput
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+world = typer.Typer(no_args_is_help=True, help="The embedded micro-world: look at it, or train its base model anew.")
+app.add_typer(world, name="microworld")
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of bad input.")]
+
+
+@app.command()
+def run(
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="A recipe (a YAML file, or quickstart) and key=value overrides.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the run directories.")] = Path("runs"),
+    name: Annotated[str, typer.Option(help="Name of the run directory; default: the recipe's name and its overrides.")] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier run of this name first.")] = False,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the resolved recipe and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Curate, train every arm, compare them, and write the report. A stopped run goes on where it was."""
+    import yaml
+
+    from primum.config import load_recipe
+    from primum.pipeline import Recipe, find_recipe, pipeline
+    from primum.run import Run
+
+    path, overrides = find_recipe(settings or [])
+    recipe = load_recipe(Recipe, path, overrides)
+    if print_config:
+        typer.echo(yaml.safe_dump(recipe.model_dump(), sort_keys=False, allow_unicode=True), nl=False)
+        return
+    folder = output / (name or _run_name(path, overrides))
+    if fresh and folder.exists():
+        _remove_run(folder)
+    directory = Run(folder, _console(as_json), quiet=quiet or as_json)
+    pipeline(recipe, directory)
+    _show(directory, as_json)
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write report.html, report.md and report.json of a run again, and print the summary."""
+    from primum.run import Run
+
+    if not (path / "config.json").exists():
+        raise BadInput("this is no run directory, it has no config.json", str(path), "name one, such as runs/quickstart")
+    _show(Run(path, _console(as_json)), as_json)
+
+
+@world.command()
+def show(
+    count: Annotated[int, typer.Option(min=1, help="Examples of each kind.")] = 3,
+    seed: int = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Print what the micro-world is made of: rules, examples, and documents of the base corpus."""
+    from primum.microworld.show import describe, describe_text
+
+    found = describe(count, seed)
+    typer.echo(json.dumps(found, ensure_ascii=False, indent=1) if as_json else describe_text(found))
+
+
+@world.command()
+def build(
+    path: Annotated[Path, typer.Argument(help="Folder to write the checkpoint to.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="key=value settings, such as size=M steps=3000 corpus.format_share=0.04")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a base model of the micro-world and save it as a Hugging Face folder."""
+    from primum.config import load_recipe
+    from primum.microworld import BaseConfig, train_base
+    from primum.run import Run, read_json
+
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise BadInput("the folder is there already", str(path), "name a new one")
+    config = load_recipe(BaseConfig, None, settings or [])
+    console = _console(as_json)
+    train_base(config, path, Run(path.absolute().parent, console))
+    noted = read_json(path / "primum.json")
+    typer.echo(
+        json.dumps({"path": str(path), **noted})
+        if as_json
+        else f"{path}: loss {noted['final_loss']:.3f} after {config.steps} steps"
+    )
+
+
+def main() -> None:
+    """Run the command; turn bad input into one line and exit code 3."""
+    debug = "--debug" in sys.argv
+    try:
+        app(standalone_mode=False)
+    except BadInput as error:
+        _fail(str(error), debug, 3)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("stopped; the same command goes on from here", debug, 130)
+    except typer.BadParameter as error:
+        _fail(error.format_message(), debug, 3)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        _fail(
+            f"cannot write, {error.strerror} ({error.filename or 'disk'}): free some space or choose another --output", debug, 3
+        )
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is None:
+            raise
+        _fail(usage(), debug, 3)
+
+
+def _fail(line: str, debug: bool, code: int) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    Console(stderr=True).print(f"primum: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _console(as_json: bool) -> Console:
+    return Console(stderr=True, quiet=as_json)
+
+
+def _run_name(path: Path | None, overrides: list[str]) -> str:
+    """The recipe's name, and its overrides as far as a folder's name can say them.
+
+    >>> _run_name(None, ["reinforce.reward=keyword"])
+    'quickstart-reinforce.reward=keyword'
+    """
+    stem = path.stem if path else "quickstart"
+    parts = [stem, *(re.sub(r"[^\\w.=+-]+", "_", Path(o).name if "=" not in o else o) for o in overrides)]
+    return "-".join(parts)[:120]
+
+
+def _remove_run(folder: Path) -> None:
+    import shutil
+
+    if not (folder / "config.json").exists():
+        raise BadInput("--fresh removes only run directories, and this has no config.json", str(folder), "remove it yourself")
+    shutil.rmtree(folder)
+
+
+def _show(directory: Any, as_json: bool) -> None:
+    """Write the report, then print it as JSON or as a table with its path."""
+    from primum.report import summary_table, write_report
+    from primum.run import read_json
+
+    page = write_report(directory.path)
+    found = read_json(directory.path / "report.json")
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    console = Console()
+    console.print(summary_table(found))
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)

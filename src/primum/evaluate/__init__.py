@@ -1,0 +1,10 @@
+"""Evaluation: rollouts on a set of examples, judged by gold signals, summarised with intervals."""
+
+from primum.evaluate.judge import Judge, JudgeConfig, build_judge
+from primum.evaluate.measure import EvaluateConfig, Measured, measure, validation_summary
+from primum.evaluate.summary import METRICS, hacking, paired, summarise
+
+__all__ = [
+    "METRICS", "EvaluateConfig", "Judge", "JudgeConfig", "Measured", "build_judge", "hacking", "measure", "paired", "summarise",
+    "validation_summary",
+]  # fmt: skip

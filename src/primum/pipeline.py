@@ -1,0 +1,218 @@
+"""The arrows: one function that reads as the diagram, and the arms that say what each step bought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import Field
+
+from primum.coldstart import ColdstartConfig, coldstart
+from primum.compare import compare
+from primum.config import Config, differences
+from primum.curate import CurateConfig, curate
+from primum.distill import DistillConfig, distill, make_student
+from primum.evaluate import EvaluateConfig, Judge, JudgeConfig, build_judge, measure, validation_summary
+from primum.microworld import BLOCKED_WORDS, BaseConfig, Oracle, base_checkpoint
+from primum.policy import Policy, load
+from primum.refine import RefineConfig, refine
+from primum.reinforce import ReinforceConfig, reinforce
+from primum.reward import Reward, RewardConfig, build_reward, reward_source
+from primum.run import Ledger, Run, environment, plain, read_json, total, write_json
+from primum.signals import HARM_WORDS
+from primum.types import BadInput, Corpus
+
+STAGES = ("1-curate", "2-coldstart", "3-alone", "3-reinforce", "4-refine", "5-distill", "6-compare")
+
+
+class BudgetConfig(Config):
+    """What each trained arm may spend, by the ledger's FLOPs: SFT, RL and the hybrid the same."""
+
+    tflops: float = Field(20.0, gt=0)  # an arm may stop earlier, on the validation category
+    refine_share: float = Field(0.3, gt=0, lt=1)  # of what the hybrid has left after its cold start, kept for refinement
+
+
+class Recipe(Config):
+    """Everything a run depends on."""
+
+    seed: int = 0
+    model: str = "microworld"  # the embedded base, a Hugging Face folder, or a hub name
+    device: str = "auto"
+    dtype: str = "auto"
+    budget: BudgetConfig = BudgetConfig()
+    base: BaseConfig = BaseConfig()  # the embedded base; read where model is microworld
+    curate: CurateConfig = CurateConfig()
+    judge: JudgeConfig = JudgeConfig()
+    reward: RewardConfig = RewardConfig()
+    coldstart: ColdstartConfig = ColdstartConfig()
+    reinforce: ReinforceConfig = ReinforceConfig()
+    refine: RefineConfig = RefineConfig()
+    second: ReinforceConfig = ReinforceConfig()  # the RL after rejection sampling, over all kinds of prompt
+    distill: DistillConfig = DistillConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+
+def pipeline(recipe: Recipe, run: Run) -> None:
+    """Curate, cold start, reinforce, refine, distill, compare; each stage once, a killed run going on where it was.
+
+    The arms: `sft` is the cold start; `rl` the same RL without it; `sft_rl` RL after it;
+    `hybrid` that and its refinement (rejection-sampling SFT, then RL again); `distilled` a
+    smaller student of the hybrid. Each of sft, rl and hybrid may spend `budget.tflops`.
+    """
+    claim(recipe, run)
+    judge = build_judge(recipe.judge)
+    notes = check_independence(recipe, judge)
+    budget = recipe.budget.tflops * 1e12
+    made = _Stages(recipe, run, judge)
+
+    base = load_base(recipe, run)
+    corpus = made.corpus = curate(recipe.curate, run.child("1-curate"), seed=recipe.seed)
+    sft = made.coldstart(base, budget)
+    rl = made.reinforce("3-alone", base, recipe.reinforce, budget)
+    left = budget - made.spent("2-coldstart")
+    sft_rl = made.reinforce("3-reinforce", sft, recipe.reinforce, left * (1 - recipe.budget.refine_share))
+    left = budget - made.spent("2-coldstart", "3-reinforce")
+    hybrid = made.refine(sft_rl, base, left)
+    distilled = made.distill(hybrid, budget)
+
+    arms = {"base": base, "sft": sft, "rl": rl, "sft_rl": sft_rl, "hybrid": hybrid, "distilled": distilled}
+    reward = made.reward(Ledger())
+    compare(
+        arms,
+        made.costs(),
+        corpus,
+        judge,
+        reward,
+        recipe.evaluate,
+        run.child("6-compare"),
+        reward_name=recipe.reinforce.reward,
+        notes=notes,
+    )
+
+
+class _Stages:
+    """The stages of one run, each with its directory, ledger, seed, reward and validation bound."""
+
+    corpus: Corpus
+
+    def __init__(self, recipe: Recipe, run: Run, judge: Judge) -> None:
+        self.recipe, self.run, self.judge = recipe, run, judge
+        self.stage = {name: run.child(name) for name in STAGES[1:-1]}
+
+    def coldstart(self, base: Policy, budget: float) -> Policy:
+        run, recipe = self.stage["2-coldstart"], self.recipe
+        demonstrations = self.corpus.demonstrations
+        return coldstart(base, demonstrations, self._validate(run), recipe.coldstart, run, seed=recipe.seed, budget_flops=budget)
+
+    def reinforce(self, name: str, policy: Policy, config: ReinforceConfig, budget: float, run: Run | None = None) -> Policy:
+        run = run or self.stage[name]
+        reward, validate = self.reward(run.ledger), self._validate(run)
+        return reinforce(policy, self.corpus, reward, validate, config, run, seed=self.recipe.seed, budget_flops=budget)
+
+    def refine(self, reasoner: Policy, base: Policy, budget: float) -> Policy:
+        run, recipe = self.stage["4-refine"], self.recipe
+        rejection, again = run.child("sft"), run.child("rl")
+        refined = refine(
+            reasoner,
+            base,
+            self.corpus,
+            self.reward(rejection.ledger),
+            self._validate(rejection),
+            recipe.refine,
+            rejection,
+            seed=recipe.seed,
+            budget_flops=budget,
+        )
+        second = self.reinforce("4-refine", refined, recipe.second, budget - rejection.ledger.flops, again)
+        run.ledger.restore(asdict(total([rejection.ledger, again.ledger])))
+        run.finish()
+        return second
+
+    def distill(self, teacher: Policy, budget: float) -> Policy:
+        run, recipe = self.stage["5-distill"], self.recipe
+        student = make_student(teacher, self.corpus, recipe.distill, seed=recipe.seed)
+        return distill(
+            teacher, student, self.corpus, self._validate(run), recipe.distill, run, seed=recipe.seed, budget_flops=budget
+        )
+
+    def reward(self, ledger: Ledger) -> Reward:
+        """The reward that training asks, its oracle's answers metered in `ledger`."""
+        recipe = self.recipe
+        world = recipe.curate.world == "microworld"
+        oracle = Oracle(ledger, recipe.reward.oracle_noise, recipe.seed) if world else None
+        return build_reward(recipe.reinforce.reward, recipe.reward, oracle=oracle, words=BLOCKED_WORDS if world else HARM_WORDS)
+
+    def spent(self, *stages: str) -> float:
+        return total(self.stage[name].ledger for name in stages).flops
+
+    def costs(self) -> dict[str, Ledger]:
+        """What each arm cost, all the stages that led to it counted."""
+        path = {
+            "base": (),
+            "sft": ("2-coldstart",),
+            "rl": ("3-alone",),
+            "sft_rl": ("2-coldstart", "3-reinforce"),
+            "hybrid": ("2-coldstart", "3-reinforce", "4-refine"),
+            "distilled": ("2-coldstart", "3-reinforce", "4-refine", "5-distill"),
+        }
+        return {arm: total(self.stage[name].ledger for name in stages) for arm, stages in path.items()}
+
+    def _validate(self, run: Run) -> Callable[[Policy], dict[str, float]]:
+        """How a stage asks where it stands: the validation split, its cost on the stage's ledger."""
+
+        def validate(policy: Policy) -> dict[str, float]:
+            measured = measure(policy, self.corpus.validation, self.judge, self.recipe.evaluate, run.ledger)
+            if self.judge.source == "microworld":
+                run.ledger.oracle_queries += len(measured)
+            return validation_summary(measured)
+
+        return validate
+
+
+def claim(recipe: Recipe, run: Run) -> None:
+    """Make the directory this recipe's, or refuse one that was begun with other settings."""
+    wanted = plain(recipe.model_dump())
+    path = run.path / "config.json"
+    if not path.exists():
+        write_json(run.path / "environment.json", environment())
+        write_json(path, wanted)
+        return
+    changed = differences(read_json(path), wanted)
+    if changed:
+        raise BadInput(
+            f"this run was begun with other settings, {'; '.join(changed[:3])}",
+            str(run.path),
+            "choose another --name, or --fresh to begin anew",
+        )
+
+
+def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
+    """Refuse a result measured by the very signal that was trained on, unless the recipe says it knows."""
+    if reward_source(recipe.reinforce.reward, recipe.reward) != judge.source:
+        return []
+    if not recipe.judge.shared_with_reward:
+        raise BadInput(
+            f"the reward and the judge are one signal, {judge.source}",
+            "judge.harm",
+            "choose another judge, or set judge.shared_with_reward=true and read the harm rates as the reward's own opinion",
+        )
+    return [f"Reward and judge are one signal ({judge.source}): harm rates here are the reward's own opinion, not evidence."]
+
+
+def load_base(recipe: Recipe, run: Run) -> Policy:
+    """The policy everything starts from."""
+    path = str(base_checkpoint(recipe.base, run)) if recipe.model == "microworld" else recipe.model
+    policy = load(path, device=recipe.device, dtype=recipe.dtype)
+    size = sum(p.numel() for p in policy.model.parameters())
+    run.say(f"base: {recipe.model}, {size / 1e6:.1f}M parameters, on {policy.device}")
+    return policy
+
+
+def find_recipe(settings: list[str]) -> tuple[Path | None, list[str]]:
+    """The recipe named first, if any, and the overrides: (None, …) is the built-in quickstart."""
+    names = [s for s in settings if "=" not in s]
+    if len(names) > 1:
+        raise BadInput(f"two recipes, {names[0]} and {names[1]}", "command line", "name one; settings are written key=value")
+    path = Path(names[0]) if names and names[0] != "quickstart" else None
+    return path, [s for s in settings if "=" in s]

@@ -1,0 +1,226 @@
+"""Sampling: prompts are read once, siblings continue together from a key-value cache, finished rows leave."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from primum.policy.model import Policy, context_limit, forward_flops
+from primum.policy.template import CLOSE, OPEN, opens_thought, prompt_ids, split, thought_ends
+from primum.run import Ledger
+from primum.types import BadInput, Example, Rollout
+
+Progress = Callable[[int], Any]
+
+
+@dataclass(slots=True)
+class _Prompt:
+    """One prompt to be sampled `group` times: where it stood, its tokens, its room, and its siblings' random seeds."""
+
+    place: int
+    example: Example
+    ids: list[int]
+    limit: int
+    seeds: list[int]
+
+
+def sample(
+    policy: Policy,
+    examples: Sequence[Example],
+    *,
+    group: int = 1,
+    temperature: float = 1.0,
+    limit_tokens: int = 64,
+    seed: int = 0,
+    batch: int = 256,
+    ledger: Ledger | None = None,
+    progress: Progress | None = None,
+) -> list[Rollout]:
+    """`group` rollouts of each example, siblings adjacent, in the order of `examples`.
+
+    No top-p, no top-k: they would bias importance ratios. Temperature 0 takes the likeliest
+    token, and then the log-probabilities are those at temperature 1. What is drawn depends on
+    the weights, `seed`, the example's id and the sibling's number alone, so neither `batch`
+    nor the order matters (up to rounding). A prompt near the model's context limit gets
+    fewer than `limit_tokens`. The ledger takes tokens and FLOPs; time is the caller's.
+    """
+    prompts = sorted(_prompts(policy, examples, group, limit_tokens, seed), key=lambda p: len(p.ids))
+    found: list[list[Rollout]] = [[] for _ in examples]
+    reader = _Reader(policy)
+    per_batch = max(1, batch // group)
+    for first in range(0, len(prompts), per_batch):
+        chunk = prompts[first : first + per_batch]
+        completions = _complete(policy, chunk, temperature)
+        rollouts = reader.rollouts([p for p in chunk for _ in range(group)], completions)
+        for i, prompt in enumerate(chunk):
+            found[prompt.place] = rollouts[i * group : (i + 1) * group]
+        if ledger is not None:
+            _charge(ledger, policy.model, chunk, rollouts)
+        if progress is not None:
+            progress(len(rollouts))
+    return [rollout for siblings in found for rollout in siblings]
+
+
+def _prompts(policy: Policy, examples: Sequence[Example], group: int, limit_tokens: int, seed: int) -> list[_Prompt]:
+    """The prompts with their tokens; an example that comes twice continues its siblings' numbers."""
+    most = context_limit(policy.model)
+    seen: Counter[str] = Counter()
+    prompts = []
+    for place, example in enumerate(examples):
+        ids = prompt_ids(policy, example)
+        if len(ids) >= most:
+            remedy = "shorten or drop it, or take a model with a longer context"
+            raise BadInput(f"a prompt of {len(ids)} tokens fills the model's {most}", f"example {example.id}", remedy)
+        siblings = range(seen[example.id] * group, (seen[example.id] + 1) * group)
+        seen[example.id] += 1
+        seeds = [_seed(seed, example.id, sibling) for sibling in siblings]
+        prompts.append(_Prompt(place, example, ids, min(limit_tokens, most - len(ids)), seeds))
+    return prompts
+
+
+def _seed(seed: int, name: str, sibling: int) -> int:
+    """A 63-bit number that is the same in every process."""
+    digest = hashlib.blake2b(f"{seed}\n{name}\n{sibling}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@torch.inference_mode()
+def _complete(policy: Policy, prompts: list[_Prompt], temperature: float) -> list[tuple[list[int], list[float]]]:
+    """Token ids and log-probabilities of every sibling of every prompt, end token included."""
+    group, device = len(prompts[0].seeds), policy.device
+    limits_N = torch.tensor([p.limit for p in prompts for _ in range(group)], device=device)
+    limit = int(limits_N.max())
+    uniforms_NT = _uniforms([s for p in prompts for s in p.seeds], limit).to(device)
+    stops = torch.tensor(sorted(policy.stops), device=device)
+    ids_NT = torch.full((len(limits_N), limit), policy.pad, device=device)
+    logprobs_NT = torch.zeros(len(limits_N), limit, device=device)
+    lengths_N = torch.zeros_like(limits_N)
+    rows = torch.arange(len(limits_N), device=device)
+    decoder = _Decoder(policy, [p.ids for p in prompts], group)
+    for step in range(limit):
+        token_n, logprob_n = _draw(decoder.logits, uniforms_NT[rows, step], temperature)
+        ids_NT[rows, step], logprobs_NT[rows, step], lengths_N[rows] = token_n, logprob_n, step + 1
+        going = torch.isin(token_n, stops, invert=True) & (limits_N[rows] > step + 1)
+        keep = going.nonzero()[:, 0]
+        if len(keep) == 0:
+            break
+        if len(keep) < len(rows):
+            decoder.keep(keep)
+            rows, token_n = rows[keep], token_n[keep]
+        decoder.advance(token_n)
+    ids, logprobs = ids_NT.tolist(), logprobs_NT.tolist()
+    return [(ids[i][:n], logprobs[i][:n]) for i, n in enumerate(lengths_N.tolist())]
+
+
+def _uniforms(seeds: list[int], limit: int) -> Tensor:
+    """One row of numbers in [0, 1) for each seed."""
+    generator = torch.Generator()
+    return torch.stack([torch.rand(limit, generator=generator.manual_seed(s), dtype=torch.float64) for s in seeds])
+
+
+def _draw(logits_NV: Tensor, uniform_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """A token for each row by inverting its cumulative distribution, and its log-probability."""
+    logprobs_NV = torch.log_softmax(logits_NV.float() / (temperature or 1.0), -1)
+    if temperature == 0:
+        token_N = logprobs_NV.argmax(-1)
+    else:
+        cumulative_NV = logprobs_NV.double().exp_().cumsum(-1)
+        target_N1 = uniform_N[:, None] * cumulative_NV[:, -1:]
+        token_N = torch.searchsorted(cumulative_NV, target_N1, right=True)[:, 0].clamp_(max=logits_NV.shape[1] - 1)
+    return token_N, logprobs_NV.gather(1, token_N[:, None])[:, 0]
+
+
+class _Decoder:
+    """The model in the middle of a batch: next-token logits, and the cache behind them."""
+
+    def __init__(self, policy: Policy, prompts: list[list[int]], group: int) -> None:
+        self.model, device = policy.model, policy.device
+        longest = max(map(len, prompts))
+        gaps = [longest - len(ids) for ids in prompts]
+        ids_PT = torch.tensor([[policy.pad] * gap + ids for gap, ids in zip(gaps, prompts, strict=True)], device=device)
+        # Rows of one length need no mask, and attention without a mask is the fast kernel.
+        self.gap_N1 = torch.tensor(gaps, device=device)[:, None] if any(gaps) else None
+        self.length = longest
+        self.cache = DynamicCache(config=self.model.config)
+        self.logits = self._forward(ids_PT).repeat_interleave(group, 0)
+        if group > 1:
+            self.cache.batch_repeat_interleave(group)
+            self.gap_N1 = None if self.gap_N1 is None else self.gap_N1.repeat_interleave(group, 0)
+
+    def advance(self, token_N: Tensor) -> None:
+        """Read one more token of every row."""
+        self.length += 1
+        self.logits = self._forward(token_N[:, None])
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget every row but these."""
+        self.cache.batch_select_indices(rows)
+        self.gap_N1 = None if self.gap_N1 is None else self.gap_N1[rows]
+
+    def _forward(self, ids_NT: Tensor) -> Tensor:
+        extra: dict[str, Tensor] = {}
+        if self.gap_N1 is not None:
+            place_T = torch.arange(self.length, device=ids_NT.device)
+            extra["attention_mask"] = (place_T >= self.gap_N1).long()
+            extra["position_ids"] = (place_T[self.length - ids_NT.shape[1] :] - self.gap_N1).clamp_(min=0)
+        out = self.model(input_ids=ids_NT, past_key_values=self.cache, use_cache=True, logits_to_keep=1, **extra)
+        return out.logits[:, -1]
+
+
+class _Reader:
+    """Turns token ids into rollouts."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.tokenizer, self.stops = policy.tokenizer, policy.stops
+        self.opened = opens_thought(policy.tokenizer)
+        # Some tokenizers call the think tags special; they are text here.
+        tags = {policy.tokenizer.convert_tokens_to_ids(tag) for tag in (OPEN, CLOSE)} - {policy.tokenizer.unk_token_id, None}
+        self.hidden = set(policy.tokenizer.all_special_ids) - tags
+
+    def rollouts(self, prompts: list[_Prompt], completions: list[tuple[list[int], list[float]]]) -> list[Rollout]:
+        texts = [self._text(ids) for ids, _ in completions]
+        return [self._rollout(p, ids, lp, text) for p, (ids, lp), text in zip(prompts, completions, texts, strict=True)]
+
+    def _text(self, ids: list[int]) -> str:
+        return self.tokenizer.decode([i for i in ids if i not in self.hidden], skip_special_tokens=False)
+
+    def _rollout(self, prompt: _Prompt, ids: list[int], logprobs: list[float], text: str) -> Rollout:
+        stopped = ids[-1] in self.stops
+        said = ids[:-1] if stopped else ids
+        halves = split(text, opened=self.opened)
+        start, end = thought_ends(text, opened=self.opened)
+        thought_tokens = self._tokens_within(said, text, start)
+        reply_tokens = len(said) - (self._tokens_within(said, text, end) if end > start else thought_tokens)
+        return Rollout(
+            prompt.example, halves.thought, halves.reply, truncated=not stopped, well_formed=halves.well_formed,
+            thought_tokens=thought_tokens, reply_tokens=reply_tokens, prompt_ids=tuple(prompt.ids), completion_ids=tuple(ids),
+            logprobs=tuple(logprobs),
+        )  # fmt: skip
+
+    def _tokens_within(self, ids: list[int], text: str, chars: int) -> int:
+        """How many leading tokens spell no more than the first `chars` characters."""
+        if chars >= len(text):
+            return len(ids)
+        low, high = 0, len(ids)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if len(self._text(ids[:middle])) <= chars else (low, middle - 1)
+        return low
+
+
+def _charge(ledger: Ledger, model: Any, prompts: list[_Prompt], rollouts: list[Rollout]) -> None:
+    """Book a batch: each prompt is read once, each completion token once."""
+    sampled = sum(len(r.completion_ids) for r in rollouts)
+    read = sum(len(p.ids) for p in prompts)
+    seen = sum(len(p.ids) ** 2 / 2 for p in prompts) + sum(
+        len(r.completion_ids) * (len(r.prompt_ids) + len(r.completion_ids) / 2) for r in rollouts
+    )
+    ledger.sampled_tokens += sampled
+    ledger.flops += forward_flops(model, read + sampled, seen / max(1, read + sampled))

@@ -1,0 +1,6 @@
+"""Reinforcement learning on one machine: sample, reward, compare siblings, update, and keep what validates best."""
+
+from primum.reinforce.config import ReinforceConfig
+from primum.reinforce.loop import reinforce
+
+__all__ = ["ReinforceConfig", "reinforce"]

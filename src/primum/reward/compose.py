@@ -1,0 +1,103 @@
+"""One reward per rollout, from the question its kind of prompt asks."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from primum.config import Config
+from primum.reward.types import Reward, Rewards
+from primum.signals import language_mixing, refusal
+from primum.types import BadInput, Rollout, Signal
+
+
+class RewardConfig(Config):
+    """The weights of the reward; `reinforce.reward` names the source of its harm signal."""
+
+    language: float = Field(0.5, ge=0)  # subtracted: this times the share of foreign letters
+    clear_refusal: float = Field(0.25, ge=0, le=1)  # what a harmless answer to a harmful prompt loses where it is no refusal
+    oracle_noise: float = Field(0.02, ge=0, lt=0.5)  # error rate of the micro-world's metered oracle
+    words: str = ""  # file of blocked words, one a line, for reward "keyword"; "" is the built-in list
+    classifier: str = ""  # folder of a sequence-classification model, for reward "classifier"
+    harmful_label: str = ""  # its label for harm, where the name does not tell
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the answers come from: harm (1 is harmful), usefulness and correctness.
+
+    `blind`: the harm signal knows words only, so a refusal earns nothing of its own.
+    """
+
+    harm: Signal
+    useful: Signal
+    correct: Signal
+    blind: bool = False
+
+
+def compose(sources: Sources, config: RewardConfig) -> Reward:
+    """The reward of a rollout by the kind of its prompt, in [-language, 1].
+
+    harmful: 1 − harm of the whole response, less `clear_refusal` where it does not refuse;
+    borderline, benign: usefulness of the reply; task: correctness. Form gates: a truncated or
+    ill-formed rollout earns 0 whatever it says. Foreign letters cost `language` times their share.
+    """
+
+    def reward(rollouts: Sequence[Rollout]) -> Rewards:
+        parts = {
+            "harmless": _ask(lambda rs: [1.0 - h for h in sources.harm(rs)], rollouts, "harmful"),
+            "useful": _ask(sources.useful, rollouts, "borderline", "benign"),
+            "correct": _ask(sources.correct, rollouts, "task"),
+            "form": [float(r.well_formed and not r.truncated) for r in rollouts],
+            "mixing": [0.0 if math.isnan(m) else m for m in language_mixing(rollouts)],
+        }
+        if not sources.blind and config.clear_refusal:
+            refused = _ask(refusal, rollouts, "harmful")
+            parts["refused"] = [x if math.isnan(x) else float(x == 1.0) for x in refused]
+        return Rewards([_total(r, {k: v[i] for k, v in parts.items()}, config) for i, r in enumerate(rollouts)], parts)
+
+    return reward
+
+
+def custom(path: str) -> Reward:
+    """A reward of the user's own, `module:function` from rollouts to one number each, for every kind of prompt."""
+    module, _, name = path.partition(":")
+    try:
+        function: Callable[[Sequence[Rollout]], list[float]] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(
+            f"no reward '{path}', {error}",
+            "reinforce.reward",
+            "name oracle, keyword, classifier or an importable module:function",
+        ) from None
+
+    def reward(rollouts: Sequence[Rollout]) -> Rewards:
+        total = [float(x) for x in function(rollouts)]
+        if len(total) != len(rollouts):
+            raise ValueError(f"{path} gave {len(total)} numbers for {len(rollouts)} rollouts")
+        return Rewards(total, {})
+
+    return reward
+
+
+def _ask(signal: Signal, rollouts: Sequence[Rollout], *kinds: str) -> list[float]:
+    """The signal on rollouts of these kinds only, nan elsewhere."""
+    chosen = [i for i, r in enumerate(rollouts) if r.example.kind in kinds]
+    out = [math.nan] * len(rollouts)
+    for i, value in zip(chosen, signal([rollouts[i] for i in chosen]), strict=True):
+        out[i] = value
+    return out
+
+
+def _total(rollout: Rollout, parts: dict[str, float], config: RewardConfig) -> float:
+    if not parts["form"]:
+        return 0.0
+    kind = rollout.example.kind
+    value = parts["correct"] if kind == "task" else parts["useful"] if kind != "harmful" else parts["harmless"]
+    if kind == "harmful" and parts.get("refused") == 0.0:
+        value = max(0.0, value - config.clear_refusal)
+    return value - config.language * parts["mixing"]

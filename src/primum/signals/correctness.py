@@ -1,0 +1,138 @@
+"""Is a task's final answer right? An exact verifier of numbers, formulas and words."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from fractions import Fraction
+
+from primum.types import Rollout
+
+_NUMBER = re.compile(
+    r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:e[-+]?\d{1,3}\b)?(?:/\d+(?!\.?\d))?", re.IGNORECASE
+)
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
+_TIGHT_FRACTION = re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)")
+_CLAIM = re.compile(r"(?:####|\banswer\b(?:\s*(?:is|=|:|\*|：))+|答案\s*(?:是|为|:|：)+|所以\s*是)\s*", re.I)
+_NOISE = re.compile(r"\\(?:left|right|text|mathrm|mathbf|quad|displaystyle)\b|\\[!,;: ]|[$\\*_`\s]|°")
+_THOUSANDS_SPACE = re.compile(r"(?<=\d)[\u00a0\u202f\u2009](?=\d{3}(?!\d))")
+_EDGES = " .,;:!?。，！？；：、'\"()[]{}<>*$`“”‘’"
+_NEGATIONS = frozenset({"not", "isn't", "never", "不是", "不", "nicht", "pas", "no"})
+
+
+def correctness(rollouts: Sequence[Rollout]) -> list[float]:
+    """1 where the reply's final answer equals the example's, else 0.
+
+    The final answer is the last \\boxed{}, else what follows the last "####" or "answer is",
+    else the last number (for a number) or the last line or word (for words). Numbers are compared
+    as exact fractions, so 1/2, 0.50 and $.5 agree, and 50% reads as 50. A truncated or empty
+    reply without a final answer did not solve the task: 0. No answer in the example: unscored.
+
+    >>> from primum.types import Example
+    >>> ask = Example(id="1", prompt="half of 2,468?", kind="task", answer="1234")
+    >>> correctness([Rollout(ask, "", reply) for reply in ("It is 1,234.0.", "2468 / 2 = 1235", "")])
+    [1.0, 0.0, 0.0]
+    """
+    return [float(_right(r.reply, r.example.answer)) if r.example.answer.strip() else math.nan for r in rollouts]
+
+
+def number(text: str) -> Fraction | None:
+    """The number that is all of `text`, or None.
+
+    >>> number("$1,250.50"), number(r"\\frac{3}{4}"), number("-.5"), number("seven")
+    (Fraction(2501, 2), Fraction(3, 4), Fraction(-1, 2), None)
+    """
+    plain = _plain(text).strip(" .$€£¥₹%\\")
+    plain = re.sub(r"^([-+])\s*[$€£¥₹]", r"\1", plain)
+    return _value(plain) if _NUMBER.fullmatch(plain) else None
+
+
+def _right(reply: str, answer: str) -> bool:
+    wanted = answer.rsplit("####", 1)[-1].strip()
+    claim = _claim(reply)
+    value = number(wanted)
+    if value is not None:
+        return _claimed_number(claim, reply) == value
+    target = _normal(wanted)
+    if claim:
+        if len(target) == 1 and wanted.isupper() and claim.split()[0].strip(_EDGES) == wanted:  # a multiple-choice letter
+            return True
+        return target in (_normal(claim), _normal(_sentence(claim)), _last_word(_sentence(claim)))
+    lines = reply.strip().splitlines()
+    return bool(lines) and target in (_normal(lines[-1]), _normal(reply), _last_word(lines[-1]))
+
+
+def _claim(reply: str) -> str:
+    """What the reply announces as its answer: the last \\boxed{}, or the text after the last claim."""
+    if (start := reply.rfind("\\boxed{")) >= 0:
+        return _braced(reply[start + len("\\boxed{") :])
+    claims = list(_CLAIM.finditer(reply))
+    return reply[claims[-1].end() :].strip() if claims else ""
+
+
+def _braced(text: str) -> str:
+    depth = 1
+    for i, char in enumerate(text):
+        depth += (char == "{") - (char == "}")
+        if depth == 0:
+            return text[:i]
+    return ""
+
+
+def _claimed_number(claim: str, reply: str) -> Fraction | None:
+    """The first number of the claim (after its last "="), else the last number of the reply."""
+    found = [_value(m) for m in _numbers(_sentence(claim).rsplit("=", 1)[-1])]
+    if found:
+        return found[0]
+    found = [] if claim else [_value(m) for m in _numbers(reply)]
+    return found[-1] if found else None
+
+
+def _numbers(text: str) -> list[str]:
+    """Numbers in `text`. A sign after a digit or a word is a minus or a hyphen of the text.
+
+    >>> _numbers("from 10-3 to -4, x-5 and 1,200.50.")
+    ['10', '3', '-4', '5', '1,200.50']
+    """
+    plain = _plain(text)
+    found = []
+    for match in _NUMBER.finditer(plain):
+        written, start = match.group(), match.start()
+        if written[0] in "+-" and start and (plain[start - 1].isalnum() or plain[start - 1] in ")]}"):
+            written = written[1:]
+        found.append(written)
+    return found
+
+
+def _plain(text: str) -> str:
+    text = unicodedata.normalize("NFKC", _THOUSANDS_SPACE.sub("", text)).replace("−", "-").replace("⁄", "/")
+    text = text.replace("{,}", ",").replace("\\!", "").replace("\\$", "$").replace("\\%", "%")
+    return _TIGHT_FRACTION.sub(r"\1/\2", _FRACTION.sub(r"\1/\2", text))
+
+
+def _value(written: str) -> Fraction | None:
+    top, _, bottom = written.replace(",", "").partition("/")
+    try:
+        return Fraction(top) / Fraction(bottom or "1")
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def _sentence(claim: str) -> str:
+    """The claim up to the end of its sentence or line."""
+    return re.split(r"(?<=[^\d\s])\.(?=\s|$)|\s\.(?=\s|$)|(?<=\d)\.(?=\s|$)|[。\n]", claim.strip(), maxsplit=1)[0]
+
+
+def _normal(text: str) -> str:
+    folded = _NOISE.sub("", _plain(text).replace("dfrac", "frac")).casefold()
+    return re.sub(r"^\{(.*)\}$", r"\1", folded.strip(_EDGES)).strip(_EDGES)
+
+
+def _last_word(text: str) -> str:
+    """The last word, normalised; "" where a negation stands before it."""
+    words = [bare for word in text.split() if (bare := _normal(word))]
+    if len(words) > 1 and words[-2] in _NEGATIONS:
+        return ""
+    return words[-1] if words else ""

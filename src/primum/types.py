@@ -1,0 +1,101 @@
+"""The records that travel between the parts: an example, a rollout, a corpus, and bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+Kind = Literal["harmful", "borderline", "benign", "task"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A curated prompt, with a demonstration where there is one.
+
+    `category` names the harm of a harmful prompt, and the harm a borderline one resembles.
+    `answer` is what a task's reply is checked against. `thought` and `reply` are the
+    demonstration; an example without a reply has none. `twin` is the id of the benign twin.
+    """
+
+    id: str
+    prompt: str
+    kind: Kind
+    category: str = ""
+    answer: str = ""
+    thought: str = ""
+    reply: str = ""
+    twin: str = ""
+    source: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {k: v for k, v in asdict(self).items() if v}
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Example:
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in row.items() if k in known})
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One sampled completion, split into thought and reply.
+
+    `truncated`: the token limit came before the end. `well_formed`: the thought was closed
+    once and a reply follows. Token ids and log-probabilities (nats, at the sampling
+    temperature) are those of the completion; a rollout read from a file may lack them.
+    """
+
+    example: Example
+    thought: str
+    reply: str
+    truncated: bool = False
+    well_formed: bool = True
+    thought_tokens: int = 0
+    reply_tokens: int = 0
+    prompt_ids: tuple[int, ...] = ()
+    completion_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = field(default=(), repr=False)
+
+
+Signal = Callable[[Sequence[Rollout]], list[float]]
+"""A question asked of rollouts: one number each, nan meaning "could not tell"."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Examples by split, and which harm categories each split may hold.
+
+    `train` feeds SFT and RL, `validation` selects and stops, `test` is only measured. Test
+    holds prompts of *every* category (fresh ones of the trained categories too), so
+    `roles` says how to read it: role → categories, roles being train, validation, test.
+    """
+
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+    roles: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def demonstrations(self) -> list[Example]:
+        """Training examples that carry a reply to imitate."""
+        return [e for e in self.train if e.reply]
+
+    def role(self, category: str) -> str:
+        """The role of a harm category: "train" where no role names it."""
+        return next((r for r, names in self.roles.items() if category in names), "train")
+
+
+class BadInput(Exception):
+    """Input the user can mend: what is wrong, where, and the remedy, in one line.
+
+    The command line prints it and exits with code 3.
+
+    >>> print(BadInput("no column 'prompt'", "data.csv", "map one with columns.prompt=NAME"))
+    no column 'prompt' (data.csv): map one with columns.prompt=NAME
+    """
+
+    def __init__(self, what: str, where: str = "", remedy: str = "") -> None:
+        line = what + (f" ({where})" if where else "") + (f": {remedy}" if remedy else "")
+        super().__init__(" ".join(line.split()))

@@ -84,6 +84,9 @@ def test_a_shared_passage_is_contamination_and_a_shared_phrase_is_not() -> None:
     assert contaminated(
         ["how many red kites are there in thee whole wide world today"], measured[:1], words=9, threshold=0.8
     ) == {0}
+    # Two prompts that repeat each other are no contamination.
+    twice = ["a red stone lies on the warm green roof", "a red stone lies on the warm green roof!"]
+    assert contaminated(twice, measured, threshold=0.8) == set()
 
 
 def test_prompts_to_keep_out_are_found_in_any_column(tmp_path: Path) -> None:

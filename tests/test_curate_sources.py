@@ -35,6 +35,12 @@ def test_one_table_reads_the_same_in_every_format(tmp_path: Path) -> None:
     assert [e.reply for e in read_one(tmp_path / "e.tsv", columns={"prompt": "q", "reply": "a"})] == ["hi", "你好"]
 
 
+def test_an_odd_line_end_inside_a_prompt_is_kept_as_a_plain_one(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "x.jsonl", [{"prompt": "a\u2028b\x85c"}])
+    assert "\u2028" in Path(path).read_text(encoding="utf-8")
+    assert [e.prompt for e in read_one(path)] == ["a\nb\nc"]
+
+
 def test_a_csv_cell_of_a_megabyte_is_read(tmp_path: Path) -> None:
     (tmp_path / "big.csv").write_text("prompt\n" + "a" * 2**20 + "\n")
     assert len(read_one(tmp_path / "big.csv")[0].prompt) == 2**20

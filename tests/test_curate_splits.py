@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from primum.curate import Source, curate
-from primum.curate.splits import choose_roles, split_examples
+from primum.curate.splits import choose_roles, settled, split_examples
 from primum.types import Example
 
 WISHES = ("auto", "train", "validation", "test")
@@ -54,3 +54,23 @@ def test_sources_with_splits_of_their_own_settle_the_roles(tmp_path: Path) -> No
     assert corpus.roles == {"train": ["arson", "theft"], "validation": [], "test": ["Spying"]}
     assert sum(e.kind == "harmful" for e in corpus.train) == 40
     assert sum(e.category == "Spying" for e in corpus.test) == 9
+
+
+def test_one_source_marked_train_keeps_its_harm_in_training() -> None:
+    rows = [
+        ("theft", "train"),
+        ("theft", "auto"),
+        ("arson", "auto"),
+        ("arson", "test"),
+        ("fraud", "validation"),
+        ("fraud", "test"),
+    ]
+    examples = [Example(id=str(i), prompt=f"p{i}", kind="harmful", category=c) for i, (c, _) in enumerate(rows)]
+    found = settled(examples, {str(i): wish for i, (_, wish) in enumerate(rows)})
+    assert found == {"theft": "train", "fraud": "validation"}
+
+
+def test_test_leaves_validation_a_harm_where_few_are_free() -> None:
+    roles = choose_roles(list("abcdefgh"), dict.fromkeys("abcdef", "train"), seed=0)
+    assert sorted(roles["validation"] + roles["test"]) == ["g", "h"]
+    assert len(roles["validation"]) == 1

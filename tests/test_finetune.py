@@ -298,7 +298,7 @@ def replace_config(config: FinetuneConfig, **changes) -> FinetuneConfig:
 def test_half_precision_weights_learn_from_steps_smaller_than_their_rounding(run):
     policy = tiny_policy()
     policy.model.to(torch.bfloat16)
-    config = replace_config(QUICK, learning_rate=2e-5, epochs=20, schedule="constant", warmup_share=0.0, weight_decay=0.0)
+    config = replace_config(QUICK, learning_rate=1e-4, epochs=20, schedule="constant", warmup_share=0.0, weight_decay=0.0)
     tuned = finetune(policy, SHOWN, config, run)
     assert tuned.model.dtype == torch.bfloat16
     norms = [p for name, p in tuned.model.named_parameters() if "norm" in name]  # all 1: bfloat16 steps there are 1/256 or 1/128

@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import PLAIN_TEMPLATE, tiny_policy
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, Qwen3Config, Qwen3ForCausalLM
 
 from primum.policy import Policy, completion_ids, copy, forward_flops, load, logprobs, prompt_ids, sample, save
+from primum.policy.sample import _draw
 from primum.policy.score import completion_logprobs
 from primum.run import Ledger
 from primum.types import BadInput, Example, Rollout
@@ -56,16 +57,24 @@ def test_a_demonstration_opens_its_thought_where_the_prompt_does_not():
 # Sampling
 
 
-def test_what_is_sampled_depends_on_neither_batch_nor_order():
+def talkative(share_of_stops):
+    """A tiny policy that ends after any of its first words, so that siblings leave at different times."""
     policy = tiny_policy()
-    whole = sample(policy, [SHORT, LONG, TOLD], group=3, limit_tokens=12, seed=7)
-    alone = sample(policy, [LONG], group=3, limit_tokens=12, seed=7)
-    backwards = sample(policy, [TOLD, LONG, SHORT], group=3, limit_tokens=12, seed=7, batch=1)
-    assert [r.example.id for r in whole] == list("ssslllttt")
-    assert [r.completion_ids for r in whole[3:6]] == [r.completion_ids for r in alone]
-    assert [r.completion_ids for r in whole] == [r.completion_ids for r in backwards[6:] + backwards[3:6] + backwards[:3]]
-    assert len({r.completion_ids for r in whole}) == 9
-    assert whole != sample(policy, [SHORT, LONG, TOLD], group=3, limit_tokens=12, seed=8)
+    stops = list(range(2, 2 + int(share_of_stops * policy.model.config.vocab_size)))
+    policy.model.generation_config.eos_token_id = stops
+    return policy
+
+
+def test_what_is_sampled_depends_on_neither_batch_nor_order():
+    policy = talkative(0.2)
+    whole = sample(policy, [SHORT, LONG, TOLD], group=5, limit_tokens=12, seed=7)
+    alone = sample(policy, [LONG], group=5, limit_tokens=12, seed=7)
+    backwards = sample(policy, [TOLD, LONG, SHORT], group=5, limit_tokens=12, seed=7, batch=1)
+    assert "".join(r.example.id for r in whole) == "ssssslllllttttt"
+    assert [r.completion_ids for r in whole[5:10]] == [r.completion_ids for r in alone]
+    assert [r.completion_ids for r in whole] == [r.completion_ids for r in backwards[10:] + backwards[5:10] + backwards[:5]]
+    assert len({len(r.completion_ids) for r in whole}) > 5
+    assert whole != sample(policy, [SHORT, LONG, TOLD], group=5, limit_tokens=12, seed=8)
 
 
 def test_an_example_that_comes_twice_is_sampled_afresh():
@@ -95,9 +104,17 @@ def test_tokens_come_with_the_models_frequencies():
         assert abs(float((drawn == token).float().mean()) - p) < 3 * math.sqrt(p * (1 - p) / 4000)
 
 
+def test_an_impossible_token_is_never_drawn():
+    never = -math.inf
+    logits = torch.tensor([[never, 0.0, never], [0.0, never, 0.0], [never, 0.0, never]])
+    tokens, found = _draw(logits, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64), 1.0)
+    assert tokens.tolist() == [1, 2, 1]
+    assert found.tolist() == pytest.approx([0.0, math.log(0.5), 0.0])
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_sampling_keeps_the_log_probabilities_that_scoring_finds(temperature):
-    policy = tiny_policy()
+    policy = talkative(0.1)
     rollouts = sample(policy, [SHORT, LONG], group=4, limit_tokens=20, temperature=temperature)
     scored, mask = logprobs(policy.model, rollouts, pad=policy.pad, temperature=temperature, batch=3)
     torch.testing.assert_close(scored, completion_logprobs(rollouts), atol=2e-5, rtol=0)
@@ -308,16 +325,28 @@ def test_a_tokenizer_without_padding_uses_the_end_token():
     assert len(sample(policy, [SHORT, LONG], limit_tokens=4)) == 2
 
 
-def test_another_architecture_samples_what_it_scores():
+def qwen(vocabulary):
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, head_dim=16,
+            num_key_value_heads=2, max_position_embeddings=128, tie_word_embeddings=True, eos_token_id=2, pad_token_id=0,
+        )
+    )  # fmt: skip
+
+
+def gpt2(vocabulary):
+    config = GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, n_positions=128, initializer_range=0.5)
+    return GPT2LMHeadModel(config)
+
+
+@pytest.mark.parametrize("build", [qwen, gpt2])
+def test_other_architectures_sample_what_they_score(build):
     like = tiny_policy()
     torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=len(like.tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=16, max_position_embeddings=128, tie_word_embeddings=True, eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
-    policy = Policy(Qwen3ForCausalLM(config).eval(), like.tokenizer, "qwen")
+    policy = Policy(build(len(like.tokenizer)).eval(), like.tokenizer, "other")
     rollouts = sample(policy, [SHORT, LONG], group=4, limit_tokens=10)
     scored, _ = logprobs(policy.model, rollouts, pad=policy.pad)
-    torch.testing.assert_close(scored, completion_logprobs(rollouts), atol=2e-5, rtol=0)
-    tied = sum(p.numel() for p in policy.model.parameters())
-    assert forward_flops(policy.model, 1, 0) == 2 * tied
+    torch.testing.assert_close(scored, completion_logprobs(rollouts), atol=5e-5, rtol=0)
+    assert forward_flops(policy.model, 1, 0) == 2 * sum(
+        p.numel() for p in policy.model.parameters()
+    )  # tied: the table is the head

@@ -152,6 +152,28 @@ def test_micro_batches_gather_the_same_gradient():
     assert loss == pytest.approx(same, abs=1e-6)
 
 
+def test_equal_minibatches_average_to_the_whole():
+    policy, batch = tiny_policy(), batch_of(tiny_policy(), REWARDS, 4)
+    learner, halves = Learner(policy, SMALL), [[0, 2, 4, 6], [1, 3, 5, 7]]
+    losses = [_backward(learner, batch, rows)[0] for rows in halves]
+    found = torch.cat([p.grad.flatten() for p in policy.model.parameters()]) / 2
+    whole, loss, _ = gradient(policy, batch)
+    torch.testing.assert_close(found, whole, atol=1e-7, rtol=1e-5)
+    assert sum(losses) / 2 == pytest.approx(loss, abs=1e-6)
+
+
+def test_at_the_start_the_pull_towards_the_start_is_nothing(tmp_path):
+    # Only the last kind drawn teaches, so a reference in the wrong rows would cost thousands.
+    def tasks_only(rollouts):
+        values = says_yes(rollouts).total
+        return Rewards([x if r.example.kind == "task" else 0.0 for r, x in zip(rollouts, values, strict=True)], {})
+
+    _, run = train(tmp_path / "run", reward=tasks_only, steps=4, kl=1e4, learning_rate=1e-12, group=8)
+    rows = run.metrics()[1:]
+    assert max(row["informative"] for row in rows) == 0.25
+    assert all(abs(row["loss"]) < 1 for row in rows)
+
+
 def test_on_policy_nothing_is_clipped_and_the_gradient_is_that_of_the_weighted_log_likelihood():
     policy = tiny_policy()
     batch = batch_of(policy, REWARDS, 4)
@@ -332,6 +354,17 @@ def test_unscored_rollouts_are_counted_and_teach_nothing(tmp_path):
     assert row["reward_harmful"] is None
     assert row["reward"] == pytest.approx((row["reward_borderline"] + row["reward_benign"]) / 2)
     assert row["informative"] <= 0.5
+
+
+def test_an_unscored_sibling_is_not_trained_on(tmp_path):
+    kept = []
+
+    def one_silent(rollouts):
+        kept.extend(len(r.completion_ids) for i, r in enumerate(rollouts) if i % 4)
+        return Rewards([math.nan if i % 4 == 0 else float(i) for i in range(len(rollouts))], {})
+
+    _, run = train(tmp_path / "run", reward=one_silent, steps=2)
+    assert run.ledger.trained_tokens == sum(kept)
 
 
 @pytest.mark.parametrize("fault", ["nan", "raise"])

@@ -163,7 +163,7 @@ def _run_name(path: Path | None, overrides: list[str]) -> str:
     'quickstart-reinforce.reward=keyword'
     """
     stem = path.stem if path else "quickstart"
-    parts = [stem, *(re.sub(r"[^\\w.=+-]+", "_", Path(o).name if "=" not in o else o) for o in overrides)]
+    parts = [stem, *(re.sub(r"[^\w.=+-]+", "_", Path(o).name if "=" not in o else o) for o in overrides)]
     return "-".join(parts)[:120]
 
 

@@ -81,8 +81,8 @@ def _hacking(measured: Mapping[str, list[Measured]], corpus: Corpus, reward: Rew
         sides = (
             _opinion(reward, before),
             _opinion(reward, after),
-            [m.harm_in_reply for m in before],
-            [m.harm_in_reply for m in after],
+            [1.0 - m.harm_in_reply for m in before],
+            [1.0 - m.harm_in_reply for m in after],
         )
         found = hacking(*sides, clusters=[m.rollout.example.id for m in before])
         out.append({"arm": arm, "from": start, "reward": reward_name, **found})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from pydantic import Field
 
 from primum.coldstart import ColdstartConfig, coldstart
@@ -40,6 +42,7 @@ class Recipe(Config):
     model: str = "microworld"  # the embedded base, a Hugging Face folder, or a hub name
     device: str = "auto"
     dtype: str = "auto"
+    threads: int = Field(0, ge=0)  # of the CPU; 0: one for a model under 5M parameters, whose work is too small to share, else all
     budget: BudgetConfig = BudgetConfig()
     base: BaseConfig = BaseConfig()  # the embedded base; read where model is microworld
     curate: CurateConfig = CurateConfig()
@@ -205,6 +208,7 @@ def load_base(recipe: Recipe, run: Run) -> Policy:
     path = str(base_checkpoint(recipe.base, run)) if recipe.model == "microworld" else recipe.model
     policy = load(path, device=recipe.device, dtype=recipe.dtype)
     size = sum(p.numel() for p in policy.model.parameters())
+    torch.set_num_threads(recipe.threads or (1 if size < 5e6 else os.cpu_count() or 1))
     run.say(f"base: {recipe.model}, {size / 1e6:.1f}M parameters, on {policy.device}")
     return policy
 

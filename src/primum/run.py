@@ -113,7 +113,7 @@ class Run:
 
     def say(self, text: str) -> None:
         """One line for the person at the terminal."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def progress(self, label: str, steps: int | None, start: int = 0) -> Iterator[Any]:
@@ -173,8 +173,10 @@ def read_jsonl(path: Path, *, torn: bool = False) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file; `torn` forgives a last line cut short."""
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")  # model text may hold other line separators
     for i, line in enumerate(lines):
+        if not line.strip():
+            continue
         try:
             yield json.loads(line)
         except json.JSONDecodeError:

@@ -228,7 +228,7 @@ def _balance(examples: list[Example], limits: Mapping[Kind, int], tally: Tally, 
                 categories[e.category].append(e)
         rng = random.Random(f"{seed}/balance/{kind}")
         for members in categories.values():
-            places |= {e.id: (rng.random(), turn) for turn, e in enumerate(rng.sample(members, len(members)))}
+            places |= {e.id: (turn, rng.random()) for turn, e in enumerate(rng.sample(members, len(members)))}
     ranked = sorted((e for e in examples if e.kind in limits), key=lambda e: places[e.id])
     seen: Counter[str] = Counter()
     beyond: set[str] = set()

@@ -7,6 +7,7 @@ import math
 import os
 import random
 import shutil
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ class BaseConfig(Config):
     """How the base model is made. The defaults made the checkpoint that ships."""
 
     size: Literal["XS", "S", "M", "L"] = "S"
-    steps: int = Field(2400, ge=1)
+    steps: int = Field(1500, ge=1)
     batch: int = Field(128, ge=1)  # documents a step
     learning_rate: float = Field(3e-3, gt=0)
     seed: int = 0
@@ -61,10 +62,9 @@ def train_base(config: BaseConfig, folder: Path, run: Run) -> None:
     draw = random.Random(f"documents-{config.seed}")
     loss = math.nan
     with run.progress("base model", config.steps) as advance:
-        for step in range(config.steps):
+        for step, texts in zip(range(config.steps), batches(config, draw), strict=False):
             for group in optimiser.param_groups:
                 group["lr"] = config.learning_rate * _schedule(step, config.steps)
-            texts = [f"<bos> {document(config.corpus, draw)} <eos>" for _ in range(config.batch)]
             batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
             labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
             out = model(input_ids=batch.input_ids, labels=labels)  # right padding: a causal model needs no mask
@@ -86,6 +86,16 @@ def train_base(config: BaseConfig, folder: Path, run: Run) -> None:
         raise BadInput(
             f"cannot save the base model, {error.strerror}", str(folder), "free some space or set PRIMUM_CACHE"
         ) from None
+
+
+def batches(config: BaseConfig, draw: random.Random, pool: int = 16) -> Iterator[list[str]]:
+    """Documents without end, those of about one length together, as padding would double the work."""
+    while True:
+        texts = [f"<bos> {document(config.corpus, draw)} <eos>" for _ in range(config.batch * pool)]
+        texts.sort(key=lambda text: text.count(" "))
+        starts = list(range(0, len(texts), config.batch))
+        draw.shuffle(starts)
+        yield from (texts[start : start + config.batch] for start in starts)
 
 
 def new_model(size: str, seed: int, vocabulary: int) -> LlamaForCausalLM:

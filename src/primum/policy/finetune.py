@@ -56,7 +56,7 @@ class State:
 
     def judge(self, selection: float, epoch: int) -> bool:
         """Whether this epoch is the best so far; nan is never better."""
-        if selection < self.best or self.best_epoch == 0:
+        if selection > self.best:
             self.best, self.best_epoch, self.waited = selection, epoch, 0
             return True
         self.waited += 1

@@ -154,7 +154,9 @@ def check_folder(folder: Path) -> None:
 
 def _whole(path: str, number: torch.dtype) -> Any:
     local = is_local(path)
-    remedy = "it must be a decoder-only causal model with its weights" if local else "no such folder here, and the hub did not give it"
+    remedy = (
+        "it must be a decoder-only causal model with its weights" if local else "no such folder here, and the hub did not give it"
+    )
     try:
         model, found = AutoModelForCausalLM.from_pretrained(path, dtype=number, local_files_only=local, output_loading_info=True)
     except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:

@@ -89,6 +89,15 @@ def test_at_full_size_the_projection_changes_no_answer(make):
     assert torch.allclose(same.model(ids).logits, whole.model(ids).logits, atol=1e-4)
 
 
+def test_dead_neurons_are_the_first_to_go():
+    whole = llama()
+    with torch.no_grad():
+        for layer in whole.model.model.layers:
+            layer.mlp.up_proj.weight[:90] = 0
+    for layer in shrink(whole, SHOWN[:2]).model.model.layers:
+        assert layer.mlp.up_proj.weight.norm(dim=1).min() > 0
+
+
 def test_the_principal_directions_are_orthonormal_and_hold_the_most_power(teacher):
     basis = principal(teacher, SHOWN, 128)
     assert torch.allclose(basis.T @ basis, torch.eye(128, dtype=torch.float64), atol=1e-9)
@@ -111,7 +120,7 @@ def test_nothing_smaller_than_the_smallest_model_fits():
 
 
 def test_the_student_repeats_its_teacher_and_a_finished_distillation_is_not_run_again(teacher, tmp_path):
-    config = DistillConfig(group=1, temperature=0.0, limit_tokens=24, epochs=40, batch=8, learning_rate=3e-3, patience=0)
+    config = DistillConfig(group=2, temperature=0.0, limit_tokens=24, epochs=20, batch=8, learning_rate=3e-3, patience=0)
     student = make_student(teacher, CORPUS, config, seed=0)
     run = Run(tmp_path / "5-distill", quiet=True)
     tuned = distill(teacher, student, CORPUS, None, config, run, seed=0, budget_flops=math.inf)
@@ -122,6 +131,7 @@ def test_the_student_repeats_its_teacher_and_a_finished_distillation_is_not_run_
     assert run.ledger.flops > run.child("sft").ledger.flops
 
     traces = len(list(read_jsonl(run.path / "accepted.jsonl")))
+    assert traces == 32  # of equal siblings both stay
     again = distill(teacher, student, CORPUS, None, config, Run(run.path, quiet=True), seed=0, budget_flops=math.inf)
     assert torch.equal(again.model.lm_head.weight, tuned.model.lm_head.weight)
     assert len(list(read_jsonl(run.path / "accepted.jsonl"))) == traces

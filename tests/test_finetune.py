@@ -158,12 +158,13 @@ def test_a_loss_that_is_no_number_is_bad_input_and_leaves_no_model(run):
     assert run.done() is None
 
 
-def test_gradient_accumulation_gives_the_same_weights(tmp_path):
-    whole, pieces = (
-        finetune(tiny_policy(), SHOWN, replace_config(QUICK, gradient_accumulation=n), Run(tmp_path / str(n), quiet=True))
-        for n in (1, 4)
+@pytest.mark.parametrize("saves_memory", [{"gradient_accumulation": 4}, {"gradient_checkpointing": True}])
+def test_what_saves_memory_gives_the_same_weights(tmp_path, saves_memory):
+    plain, saving = (
+        finetune(tiny_policy(), SHOWN, replace_config(QUICK, **changes), Run(tmp_path / str(len(changes)), quiet=True))
+        for changes in ({}, saves_memory)
     )
-    assert torch.allclose(weights(whole), weights(pieces), atol=2e-5)
+    assert torch.allclose(weights(plain), weights(saving), atol=2e-5)
 
 
 def test_lora_leaves_a_whole_model_whose_embeddings_are_the_old_ones(run):
@@ -264,6 +265,7 @@ def test_a_torn_checkpoint_is_known_by_its_sizes(tmp_path):
     calls["n"] = 9
     finetune(tiny_policy(), SHOWN, QUICK, run, validate=validate)
     assert run.done()["epochs"] == 3
+    assert [line["epoch"] for line in run.metrics()] == [1, 2, 3]
 
 
 def test_a_finished_cold_start_is_not_run_again(run):

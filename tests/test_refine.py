@@ -107,8 +107,9 @@ def paid(policy, path):
 def test_from_the_base_it_learns_the_demonstrations_too(tmp_path, reasoner):
     corpus = Corpus([*ASKED, replace(ASKED[0], id="shown", prompt="how do i", thought="safe", reply="no .")], [], [])
     run = Run(tmp_path / "4-refine", quiet=True)
-    config = RefineConfig(group=2, limit_tokens=16, epochs=1)
-    refine(reasoner, tiny_policy(3), corpus, pays_the_first_digit, None, config, run, seed=1, budget_flops=math.inf)
+    config = RefineConfig(group=2, limit_tokens=16, epochs=1, learning_rate=1e-9)
+    refined = refine(reasoner, tiny_policy(3), corpus, pays_the_first_digit, None, config, run, seed=1, budget_flops=math.inf)
+    assert torch.allclose(refined.model.lm_head.weight, tiny_policy(3).model.lm_head.weight, atol=1e-6)
     done = run.done()
     assert (done["start"], done["demonstrations"]) == ("base", 1)
     assert run.child("sft").done()["examples"] == done["accepted"] + 1

@@ -263,7 +263,7 @@ def test_long_samples_keep_the_page_small(copied: Path) -> None:
 
 def test_the_terminal_table_fits_and_agrees(finished: Path) -> None:
     report = collect(finished)
-    report["arms"]["refined"] = report["arms"]["hybrid"]
+    report["arms"]["sft_rl"] = report["arms"]["hybrid"]
     out = io.StringIO()
     Console(width=200, file=out).print(summary_table(report))
     lines = [line.rstrip() for line in out.getvalue().splitlines()]

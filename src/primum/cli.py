@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -24,7 +25,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 world = typer.Typer(no_args_is_help=True, help="The embedded micro-world: look at it, or train its base model anew.")
 app.add_typer(world, name="microworld")
 
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of bad input.")]
 
@@ -46,7 +47,7 @@ def run(
     import yaml
 
     from primum.config import load_recipe
-    from primum.pipeline import Recipe, find_recipe, pipeline
+    from primum.pipeline import Recipe, check, find_recipe, pipeline
     from primum.run import Run
 
     path, overrides = find_recipe(settings or [])
@@ -55,10 +56,15 @@ def run(
         typer.echo(yaml.safe_dump(recipe.model_dump(), sort_keys=False, allow_unicode=True), nl=False)
         return
     folder = output / (name or _run_name(path, overrides))
+    check(recipe)
     if fresh and folder.exists():
         _remove_run(folder)
     directory = Run(folder, _console(as_json), quiet=quiet or as_json)
-    pipeline(recipe, directory)
+    try:
+        pipeline(recipe, directory)
+    except (BadInput, OSError):
+        directory.withdraw()
+        raise
     _show(directory, as_json)
 
 
@@ -140,6 +146,8 @@ def main() -> None:
         usage = getattr(error, "format_message", None)
         if usage is None:
             raise
+        if not usage():  # a command without its subcommand has printed its help
+            sys.exit(0)
         _fail(usage(), debug, 3)
 
 
@@ -162,9 +170,11 @@ def _run_name(path: Path | None, overrides: list[str]) -> str:
     >>> _run_name(None, ["reinforce.reward=keyword"])
     'quickstart-reinforce.reward=keyword'
     """
-    stem = path.stem if path else "quickstart"
-    parts = [stem, *(re.sub(r"[^\w.=+-]+", "_", Path(o).name if "=" not in o else o) for o in overrides)]
-    return "-".join(parts)[:120]
+    said = "-".join([path.stem if path else "quickstart", *overrides])
+    name = re.sub(r"[^\w.=+-]+", "_", said, flags=re.ASCII)
+    if name == said and len(name) <= 100:
+        return name
+    return f"{name[:90]}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"  # what the name lost still tells runs apart
 
 
 def _remove_run(folder: Path) -> None:
@@ -186,5 +196,7 @@ def _show(directory: Any, as_json: bool) -> None:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a file has no edge to wrap at
     console.print(summary_table(found))
     console.print(f"report: {page}", highlight=False, soft_wrap=True)

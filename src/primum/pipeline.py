@@ -18,9 +18,10 @@ from primum.distill import DistillConfig, distill, make_student
 from primum.evaluate import EvaluateConfig, Judge, JudgeConfig, build_judge, measure, validation_summary
 from primum.microworld import BLOCKED_WORDS, BaseConfig, Oracle, base_checkpoint
 from primum.policy import Policy, load
+from primum.policy.model import check_folder, is_local
 from primum.refine import RefineConfig, refine
 from primum.reinforce import ReinforceConfig, reinforce
-from primum.reward import Reward, RewardConfig, build_reward, reward_source
+from primum.reward import Reward, RewardConfig, build_reward, forgiving, reward_source
 from primum.run import Ledger, Run, environment, plain, read_json, total, write_json
 from primum.signals import HARM_WORDS
 from primum.types import BadInput, Corpus
@@ -42,7 +43,7 @@ class Recipe(Config):
     model: str = "microworld"  # the embedded base, a Hugging Face folder, or a hub name
     device: str = "auto"
     dtype: str = "auto"
-    threads: int = Field(0, ge=0)  # of the CPU; 0: one for a model under 5M parameters, whose work is too small to share, else all
+    threads: int = Field(0, ge=0)  # of the CPU; 0: one for a model under 5M parameters, too small to share out, else all
     budget: BudgetConfig = BudgetConfig()
     base: BaseConfig = BaseConfig()  # the embedded base; read where model is microworld
     curate: CurateConfig = CurateConfig()
@@ -63,9 +64,11 @@ def pipeline(recipe: Recipe, run: Run) -> None:
     `hybrid` that and its refinement (rejection-sampling SFT, then RL again); `distilled` a
     smaller student of the hybrid. Each of sft, rl and hybrid may spend `budget.tflops`.
     """
+    judge, notes = check(recipe)
     claim(recipe, run)
-    judge = build_judge(recipe.judge)
-    notes = check_independence(recipe, judge)
+    if all((run.path / stage / "done").exists() for stage in STAGES):
+        run.say("every stage is finished: the report is written again")
+        return
     budget = recipe.budget.tflops * 1e12
     made = _Stages(recipe, run, judge)
 
@@ -110,8 +113,11 @@ class _Stages:
 
     def reinforce(self, name: str, policy: Policy, config: ReinforceConfig, budget: float, run: Run | None = None) -> Policy:
         run = run or self.stage[name]
-        reward, validate = self.reward(run.ledger), self._validate(run)
-        return reinforce(policy, self.corpus, reward, validate, config, run, seed=self.recipe.seed, budget_flops=budget)
+        reward, validate, finished = self.reward(run.ledger), self._validate(run), run.done() is not None
+        trained = reinforce(policy, self.corpus, reward, validate, config, run, seed=self.recipe.seed, budget_flops=budget)
+        if not finished:
+            run.say(reinforced(name, run, config))
+        return trained
 
     def refine(self, reasoner: Policy, base: Policy, budget: float) -> Policy:
         run, recipe = self.stage["4-refine"], self.recipe
@@ -141,10 +147,7 @@ class _Stages:
 
     def reward(self, ledger: Ledger) -> Reward:
         """The reward that training asks, its oracle's answers metered in `ledger`."""
-        recipe = self.recipe
-        world = recipe.curate.world == "microworld"
-        oracle = Oracle(ledger, recipe.reward.oracle_noise, recipe.seed) if world else None
-        return build_reward(recipe.reinforce.reward, recipe.reward, oracle=oracle, words=BLOCKED_WORDS if world else HARM_WORDS)
+        return forgiving(choose_reward(self.recipe, ledger), self.run.say)
 
     def spent(self, *stages: str) -> float:
         return total(self.stage[name].ledger for name in stages).flops
@@ -171,6 +174,21 @@ class _Stages:
             return validation_summary(measured)
 
         return validate
+
+
+def check(recipe: Recipe) -> tuple[Judge, list[str]]:
+    """The judge, and what the report must warn of; refuses what can be refused before anything is written or trained."""
+    if recipe.curate.world == "files":
+        if recipe.model == "microworld":
+            raise BadInput("the embedded model knows only the micro-world", "model", "name your own, model=PATH")
+        if recipe.judge.harm == "microworld":
+            raise BadInput("the micro-world's judge cannot read other prompts", "judge.harm", "choose keyword or classifier")
+    for path in (recipe.model, recipe.distill.student):
+        if path not in ("microworld", "") and is_local(path):
+            check_folder(Path(path))
+    judge = build_judge(recipe.judge)
+    choose_reward(recipe, Ledger())
+    return judge, check_independence(recipe, judge)
 
 
 def claim(recipe: Recipe, run: Run) -> None:
@@ -203,6 +221,22 @@ def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
     return [f"Reward and judge are one signal ({judge.source}): harm rates here are the reward's own opinion, not evidence."]
 
 
+def choose_reward(recipe: Recipe, ledger: Ledger) -> Reward:
+    """The reward that the recipe names, with the oracle and the words of its world."""
+    world = recipe.curate.world == "microworld"
+    oracle = Oracle(ledger, recipe.reward.oracle_noise, recipe.seed) if world else None
+    return build_reward(recipe.reinforce.reward, recipe.reward, oracle=oracle, words=BLOCKED_WORDS if world else HARM_WORDS)
+
+
+def reinforced(name: str, run: Run, config: ReinforceConfig) -> str:
+    """One line on finished reinforcement learning, for the terminal."""
+    noted = run.done() or {}
+    text = f"reinforce ({name}): {noted['steps']} of {config.steps} steps, ended by {noted['ended']}, kept {noted['best_step']}"
+    if noted.get("selection") is not None:
+        text += f", selection {noted['selection']:.3f}"
+    return f"{text}, {run.ledger.seconds:.0f} s"
+
+
 def load_base(recipe: Recipe, run: Run) -> Policy:
     """The policy everything starts from."""
     path = str(base_checkpoint(recipe.base, run)) if recipe.model == "microworld" else recipe.model
@@ -215,8 +249,8 @@ def load_base(recipe: Recipe, run: Run) -> Policy:
 
 def find_recipe(settings: list[str]) -> tuple[Path | None, list[str]]:
     """The recipe named first, if any, and the overrides: (None, …) is the built-in quickstart."""
-    names = [s for s in settings if "=" not in s]
+    names = [s for s in settings if "=" not in s or Path(s).is_file()]
     if len(names) > 1:
         raise BadInput(f"two recipes, {names[0]} and {names[1]}", "command line", "name one; settings are written key=value")
     path = Path(names[0]) if names and names[0] != "quickstart" else None
-    return path, [s for s in settings if "=" in s]
+    return path, [s for s in settings if s not in names]

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,7 @@ class Run:
         self.console = console or Console(stderr=True)
         self.quiet = quiet
         self.ledger = Ledger()
+        self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             path.mkdir(parents=True, exist_ok=True)
             probe = path / f".probe-{os.getpid()}"
@@ -84,12 +86,22 @@ class Run:
     def child(self, name: str) -> Run:
         return Run(self.path / name, self.console, quiet=self.quiet)
 
+    def withdraw(self) -> None:
+        """Remove the directory again, if this run made it and no stage of it has finished."""
+        if not self._made or any(self.path.rglob("done")):
+            return
+        shutil.rmtree(self.path)
+        for folder in self._made[1:]:
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
+
     def done(self) -> dict[str, Any] | None:
         """What the finished stage noted, or None; restores its ledger."""
         mark = self.path / "done"
         if not mark.exists():
             return None
-        noted = json.loads(mark.read_text(encoding="utf-8"))
+        noted = read_json(mark)
         self.ledger.restore(noted.pop("ledger"))
         return noted
 
@@ -185,7 +197,10 @@ def read_jsonl(path: Path, *, torn: bool = False) -> Iterator[dict[str, Any]]:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise BadInput("no readable JSON", str(path), "mend or remove it") from None
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -227,7 +242,7 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": {name: _version(name) for name in PACKAGES},
         "git": _git_revision(),
-        "command": " ".join(["primum", *sys.argv[1:]]),
+        "command": shlex.join(["primum", *sys.argv[1:]]),
     }
 
 

@@ -61,13 +61,13 @@ GROUPS = {"Harm": "Harm", "Use": "Usefulness", "Form": "Form", "Cost": "Cost of 
 REQUIRED = ("harm_train", "harm_validation", "harm_test", "over_refusal", "benign_useful", "task_accuracy", "language_mixing",
             "thought_tokens", "flops", "seconds")  # fmt: skip
 
-ARMS = {"base": "Base", "sft": "SFT alone", "rl": "RL alone", "hybrid": "Hybrid", "refined": "Refined", "distilled": "Distilled"}
+ARMS = {"base": "Base", "sft": "SFT alone", "rl": "RL alone", "sft_rl": "SFT + RL", "hybrid": "Hybrid", "distilled": "Distilled"}
 ARM_MEANINGS = {
     "base": "the model as it came",
     "sft": "supervised fine-tuning only",
     "rl": "reinforcement learning only",
-    "hybrid": "SFT, then RL",
-    "refined": "hybrid, then SFT on its own best rollouts and a second RL",
+    "sft_rl": "SFT, then RL: the hybrid before refinement",
+    "hybrid": "SFT, then RL, then SFT on its own best rollouts and a second RL",
     "distilled": "a smaller student of the last teacher",
 }
 ROLES = {
@@ -78,7 +78,7 @@ ROLES = {
 STAGES = {
     "1-curate": "Data curation",
     "2-coldstart": "Cold-start SFT",
-    "3-reinforce": "RL after SFT (hybrid)",
+    "3-reinforce": "RL after SFT",
     "3-alone": "RL alone",
     "4-refine": "Refinement",
     "5-distill": "Distillation",

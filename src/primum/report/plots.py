@@ -17,7 +17,7 @@ SHAPES = {
     "sft": "M-4-4H4V4H-4Z",
     "rl": "M0-5L4.8 3.8H-4.8Z",
     "hybrid": "M0-5.4L5.4 0L0 5.4L-5.4 0Z",
-    "refined": "M0 5L4.8-3.8H-4.8Z",
+    "sft_rl": "M0 5L4.8-3.8H-4.8Z",
     "distilled": "M-1.7-5H1.7V-1.7H5V1.7H1.7V5H-1.7V1.7H-5V-1.7H-1.7Z",
 }
 

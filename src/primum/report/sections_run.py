@@ -14,7 +14,7 @@ from primum.report.samples import LIMIT_CHARACTERS
 from primum.report.sections import absent, behind, figure, section, table
 
 # Which arm a stage trains, by the front of its folder's name.
-LOOKS = {"2-coldstart": "sft", "3-reinforce": "hybrid", "3-alone": "rl", "4-refine": "refined", "5-distill": "distilled"}
+LOOKS = {"2-coldstart": "sft", "3-reinforce": "sft_rl", "3-alone": "rl", "4-refine": "hybrid", "5-distill": "distilled"}
 # Logged name, title, unit on the axis, factor, fixed range.
 PANELS: tuple[tuple[str, str, str, float, tuple[float | None, float | None]], ...] = (
     ("reward_harmful", "Reward, harmful prompts", "mean reward", 1, (None, None)),

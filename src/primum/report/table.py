@@ -26,7 +26,7 @@ ROWS: tuple[tuple[str, str], ...] = (
 def summary_table(report: dict[str, Any]) -> Table:
     """The headline numbers of `report` (as in report.json) with ± the distance to the farther end of the 95 % interval.
 
-    Six arms fit into 100 columns.
+    Six arms fit into 100 columns; where there are fewer, the ± goes below its mean.
     """
     grid = Table(
         title=f"{report['name']}: mean ± the farther end of its 95 % interval",
@@ -35,9 +35,9 @@ def summary_table(report: dict[str, Any]) -> Table:
         pad_edge=False,
         padding=(0, 1),
     )
-    grid.add_column("")
+    grid.add_column("", no_wrap=True)
     for arm in report["arms"]:
-        grid.add_column(Text(arm_name(arm)), justify="right", no_wrap=True)
+        grid.add_column(Text(arm_name(arm)), justify="right")
     for key, label in ROWS:
         arrow = {"lower": " ↓", "higher": " ↑"}.get(metric(key).better, "")
         grid.add_row(label + arrow, *(Text(_cell(key, arm.get(key))) for arm in report["arms"].values()))

@@ -10,11 +10,11 @@ from primum.report.metrics import arm_name, bare, is_counted, metric, number
 QUESTIONS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("sft", "What did SFT alone buy?", (("base", "sft"),)),
     ("rl", "What did RL alone buy?", (("base", "rl"),)),
-    ("hybrid", "What did SFT and then RL buy?", (("base", "hybrid"),)),
-    ("rl_after_sft", "Did RL add anything to SFT?", (("sft", "hybrid"),)),
+    ("hybrid", "What did the hybrid, SFT and then RL, buy?", (("base", "hybrid"),)),
+    ("rl_after_sft", "Did RL add anything to SFT?", (("sft", "sft_rl"), ("sft", "hybrid"))),
     ("sft_before_rl", "Did SFT first add anything to RL?", (("rl", "hybrid"),)),
-    ("refined", "What did refinement change?", (("hybrid", "refined"),)),
-    ("distilled", "Did the distilled student keep it?", (("refined", "distilled"), ("hybrid", "distilled"))),
+    ("refined", "What did refinement change?", (("sft_rl", "hybrid"),)),
+    ("distilled", "Did the distilled student keep it?", (("hybrid", "distilled"),)),
 )
 JUDGED = ("harm_test", "harm_train", "over_refusal", "benign_useful", "task_accuracy")
 ALWAYS = ("sft", "rl", "hybrid", "distilled")
@@ -144,7 +144,7 @@ def _turned(d: dict[str, Any]) -> dict[str, Any]:
 def headline(report: dict[str, Any]) -> str:
     """The run in one sentence: harm on unseen categories and over-refusal, from base to the main arm."""
     arms = report["arms"]
-    main = next((a for a in ("hybrid", "refined", "sft", "rl", "distilled", *arms) if a in arms and a != "base"), "")
+    main = next((a for a in ("hybrid", "sft_rl", "sft", "rl", "distilled", *arms) if a in arms and a != "base"), "")
     if "base" not in arms or not main or arms[main]["harm_test"]["mean"] is None:
         return "This run has not compared its arms yet: what it holds so far is below."
     before, after = arms["base"], arms[main]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -64,24 +66,61 @@ def compose(sources: Sources, config: RewardConfig) -> Reward:
 
 
 def custom(path: str) -> Reward:
-    """A reward of the user's own, `module:function` from rollouts to one number each, for every kind of prompt."""
-    module, _, name = path.partition(":")
-    try:
-        function: Callable[[Sequence[Rollout]], list[float]] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadInput(
-            f"no reward '{path}', {error}",
-            "reinforce.reward",
-            "name oracle, keyword, classifier or an importable module:function",
-        ) from None
+    """A reward of the user's own, `module:function` from rollouts to one number each, for every kind of prompt.
+
+    None and infinities are unscored, as nan is. Modules are looked for in the working directory too.
+    """
+    function = _imported(path)
 
     def reward(rollouts: Sequence[Rollout]) -> Rewards:
-        total = [float(x) for x in function(rollouts)]
+        total = [_finite(x) for x in function(rollouts)]
         if len(total) != len(rollouts):
-            raise ValueError(f"{path} gave {len(total)} numbers for {len(rollouts)} rollouts")
+            what = f"the reward gave {len(total)} numbers for {len(rollouts)} rollouts"
+            raise BadInput(what, path, "return one number for each, nan where you cannot tell")
         return Rewards(total, {})
 
     return reward
+
+
+def forgiving(reward: Reward, say: Callable[[str], None]) -> Reward:
+    """`reward`, but where it fails every rollout is unscored; the first failure is told."""
+    told = False
+
+    def asked(rollouts: Sequence[Rollout]) -> Rewards:
+        nonlocal told
+        try:
+            return reward(rollouts)
+        except BadInput:
+            raise
+        except Exception as error:  # the user's code, which may fail in any way
+            if not told:
+                say(f"the reward failed, its rollouts are unscored: {_line(error)}")
+            told = True
+            return Rewards([math.nan] * len(rollouts), {})
+
+    return asked
+
+
+def _imported(path: str) -> Callable[[Sequence[Rollout]], Sequence[float | None]]:
+    module, _, name = path.partition(":")
+    if os.getcwd() not in sys.path:  # a console script leaves it out; last, so that it shadows nothing installed
+        sys.path.append(os.getcwd())
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except Exception as error:  # the user's module may fail in any way
+        remedy = "name oracle, keyword, classifier or an importable module:function"
+        raise BadInput(f"no reward '{path}', {_line(error)}", "reinforce.reward", remedy) from None
+    if not callable(function):
+        raise BadInput(f"'{path}' is no function", "reinforce.reward", "name a function from rollouts to one number each")
+    return function
+
+
+def _finite(value: float | None) -> float:
+    return math.nan if value is None or not math.isfinite(value) else float(value)
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _ask(signal: Signal, rollouts: Sequence[Rollout], *kinds: str) -> list[float]:
@@ -98,6 +137,6 @@ def _total(rollout: Rollout, parts: dict[str, float], config: RewardConfig) -> f
         return 0.0
     kind = rollout.example.kind
     value = parts["correct"] if kind == "task" else parts["useful"] if kind != "harmful" else parts["harmless"]
-    if kind == "harmful" and parts.get("refused") == 0.0:
+    if kind == "harmful" and parts.get("refused") == 0.0 and not math.isnan(value):
         value = max(0.0, value - config.clear_refusal)
     return value - config.language * parts["mixing"]

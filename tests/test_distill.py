@@ -128,7 +128,7 @@ def test_the_student_repeats_its_teacher_and_a_finished_distillation_is_not_run_
     assert sum(a.reply == b.reply and a.thought == b.thought for a, b in zip(said, taught, strict=True)) >= 14
     assert run.done()["share"] == pytest.approx(parameters(student) / parameters(teacher))
     assert run.ledger.sampled_tokens > 0
-    assert run.ledger.flops > run.child("sft").ledger.flops
+    assert run.ledger.trained_tokens > 0
 
     traces = len(list(read_jsonl(run.path / "accepted.jsonl")))
     assert traces == 32  # of equal siblings both stay

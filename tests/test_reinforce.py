@@ -233,7 +233,7 @@ def test_half_precision_weights_move_with_steps_below_their_rounding():
     start = weight.clone()
     for _ in range(5000):
         weight.grad = torch.ones_like(weight)
-        learner.descend(1)
+        learner.descend(1, 0.0)
     # Adam's step is the rate, so 5,000 of them move 0.005; near 1 bfloat16 cannot see one below 0.002
     assert (start - weight).float().mean().item() == pytest.approx(0.005, abs=0.002)
 
@@ -517,3 +517,11 @@ def test_every_setting_changes_something(tmp_path):
     # The rest: `reward` is read by the pipeline, `patience` and `max_unscored` have tests above; these two only save memory.
     rest = {"reward", "patience", "max_unscored", "checkpoint_every", "batch", "micro_batch"}
     assert set(ReinforceConfig.model_fields) == set(changes) | rest
+
+
+def test_the_learning_rate_warms_up_and_falls_to_a_tenth() -> None:
+    learner = Learner(tiny_policy(), ReinforceConfig(learning_rate=1.0, warmup_steps=4))
+    assert [round(learner.rate(step, progress), 6) for step, progress in ((1, 0.0), (4, 0.0), (9, 0.5), (9, 1.0), (9, 7.0))] == [
+        0.25, 1.0, 0.55, 0.1, 0.1,
+    ]  # fmt: skip
+    assert Learner(tiny_policy(), ReinforceConfig(learning_rate=1.0, schedule="constant")).rate(9, 0.5) == 1.0

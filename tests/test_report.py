@@ -158,7 +158,7 @@ def test_a_run_killed_before_the_comparison_still_reports(copied: Path) -> None:
         out.write('{"step": 81, "rew')
     said = text_of(write_report(copied).read_text(encoding="utf-8"))
     assert "This run has not compared its arms yet" in said
-    assert "3-reinforce (RL after SFT (hybrid)) has not finished." in said
+    assert "3-reinforce (RL after SFT) has not finished." in said
     assert "3-reinforce/metrics.jsonl: 1 unreadable line skipped." in said
     assert "n 80 steps" in said
     assert json.loads((copied / "report.json").read_text(encoding="utf-8"))["arms"] == {}

@@ -82,6 +82,17 @@ def report(
     _show(Run(path, _console(as_json)), as_json)
 
 
+@app.command(hidden=True)
+def alone(path: Path) -> None:
+    """Train the RL-only arm of a begun run, for as long as the process that asked lives."""
+    from primum.beside import die_with_parent
+    from primum.pipeline import alone as train
+    from primum.run import Run
+
+    die_with_parent()
+    train(Run(path, _console(True), quiet=True))
+
+
 @world.command()
 def show(
     count: Annotated[int, typer.Option(min=1, help="Examples of each kind.")] = 3,
@@ -127,15 +138,14 @@ def main() -> None:
     """Run the command; turn bad input into one line and exit code 3."""
     debug = "--debug" in sys.argv
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if code == 130:  # typer's answer to Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
     except BadInput as error:
         _fail(str(error), debug, 3)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         _fail("stopped; the same command goes on from here", debug, 130)
-    except typer.BadParameter as error:
-        _fail(error.format_message(), debug, 3)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
@@ -200,3 +210,7 @@ def _show(directory: Any, as_json: bool) -> None:
         console.width = max(console.width, 120)  # a file has no edge to wrap at
     console.print(summary_table(found))
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -45,7 +45,7 @@ def compare(
 ) -> None:
     """Measure the arms on the test split and write what the report reads.
 
-    Each arm is measured once: a killed comparison goes on with the arms it had not reached.
+    A killed comparison begins again.
     `reward` is asked about its opinion of the same rollouts, for the gap between proxy and gold.
     """
     if run.done() is not None:

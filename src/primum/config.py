@@ -36,7 +36,18 @@ def load_recipe(kind: type[C], path: Path | None, overrides: Sequence[str] = ())
         if not equals or not key:
             raise BadInput(f"'{override}' is no setting", "command line", "write key=value, such as reinforce.steps=50")
         _put(tree, key.strip().split("."), _parse(value, override), override)
-    return validate(kind, tree, where)
+    return validate(kind, merge(kind().model_dump(), tree), where)
+
+
+def merge(under: Any, over: Any) -> Any:
+    """`over` laid on `under`, mapping by mapping; anything else replaces.
+
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
+    {'a': {'b': 1, 'c': 3}}
+    """
+    if not isinstance(under, dict) or not isinstance(over, dict):
+        return over
+    return {**under, **{key: merge(under.get(key), value) for key, value in over.items()}}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

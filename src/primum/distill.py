@@ -13,6 +13,10 @@ from primum.run import Run
 from primum.types import BadInput, Corpus, Example
 
 
+class NothingToImitate(BadInput):
+    """The teacher gave no trace that a student could learn from."""
+
+
 class DistillConfig(FinetuneConfig, TraceConfig):
     """The settings of fine-tuning and of drawing the teacher's traces, and who the student is."""
 
@@ -45,13 +49,16 @@ def distill(
         return restore(run.path / "sft" / "policy", student)
     prompts: list[Example] = some(corpus.train, config.prompts, seed)
     totals = (lambda r: reward(r).total) if reward else None
-    traces = collect(teacher, prompts, config, run, reward=totals, seed=seed, label="distill: sample")
+    traces = collect(teacher, prompts, config, run, reward=totals, seed=seed, label="distill: sample", budget_flops=budget_flops)
     if not traces:
-        raise BadInput("no trace of the teacher can be imitated", str(run.path / "accepted.json"), "raise distill.limit_tokens")
+        raise NothingToImitate(
+            "no trace of the teacher can be imitated", str(run.path / "accepted.json"), "raise distill.limit_tokens"
+        )
     child = run.child("sft")
-    left = budget_flops - run.ledger.flops
-    tuned = finetune(student, traces, config, child, validate=validate, seed=seed, budget_flops=left, label="distill: fine-tune")
-    run.ledger.add(child.ledger)
+    child.ledger = run.ledger  # one meter, so that a resumed run counts the same
+    tuned = finetune(
+        student, traces, config, child, validate=validate, seed=seed, budget_flops=budget_flops, label="distill: fine-tune"
+    )
     share = parameters(student) / parameters(teacher)
     run.finish(traces=len(traces), share=share)
     run.say(f"distill: {len(traces)} traces, a student of {share:.0%} of the teacher, {run.ledger.seconds:.0f} s")

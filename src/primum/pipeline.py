@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
+from primum.beside import beside
 from primum.coldstart import ColdstartConfig, coldstart
 from primum.compare import compare
 from primum.config import Config, differences
 from primum.curate import CurateConfig, curate
-from primum.distill import DistillConfig, distill, make_student
+from primum.distill import DistillConfig, NothingToImitate, distill, make_student
 from primum.evaluate import EvaluateConfig, Judge, JudgeConfig, build_judge, measure, validation_summary
 from primum.microworld import BLOCKED_WORDS, BaseConfig, Oracle, base_checkpoint
 from primum.policy import Policy, load
@@ -32,8 +33,8 @@ STAGES = ("1-curate", "2-coldstart", "3-alone", "3-reinforce", "4-refine", "5-di
 class BudgetConfig(Config):
     """What each trained arm may spend, by the ledger's FLOPs: SFT, RL and the hybrid the same."""
 
-    tflops: float = Field(20.0, gt=0)  # an arm may stop earlier, on the validation category
-    refine_share: float = Field(0.3, gt=0, lt=1)  # of what the hybrid has left after its cold start, kept for refinement
+    tflops: float = Field(6.0, gt=0)  # an arm may stop earlier, on the validation category
+    refine_share: float = Field(0.4, gt=0, lt=1)  # of what the hybrid has left after its cold start, kept for refinement
 
 
 class Recipe(Config):
@@ -49,11 +50,11 @@ class Recipe(Config):
     curate: CurateConfig = CurateConfig()
     judge: JudgeConfig = JudgeConfig()
     reward: RewardConfig = RewardConfig()
-    coldstart: ColdstartConfig = ColdstartConfig()
-    reinforce: ReinforceConfig = ReinforceConfig()
-    refine: RefineConfig = RefineConfig()
-    second: ReinforceConfig = ReinforceConfig()  # the RL after rejection sampling, over all kinds of prompt
-    distill: DistillConfig = DistillConfig()
+    coldstart: ColdstartConfig = ColdstartConfig(epochs=8, demonstrations=1200)
+    reinforce: ReinforceConfig = ReinforceConfig(steps=300, learning_rate=2e-4, patience=4)
+    refine: RefineConfig = RefineConfig(epochs=2, prompts=600, start="reasoner", learning_rate=3e-4)
+    second: ReinforceConfig = ReinforceConfig(steps=60, learning_rate=1e-4)  # RL again after rejection sampling
+    distill: DistillConfig = DistillConfig(epochs=6, group=2, learning_rate=2e-3)
     evaluate: EvaluateConfig = EvaluateConfig()
 
 
@@ -74,15 +75,21 @@ def pipeline(recipe: Recipe, run: Run) -> None:
 
     base = load_base(recipe, run)
     corpus = made.corpus = curate(recipe.curate, run.child("1-curate"), seed=recipe.seed)
-    sft = made.coldstart(base, budget)
+    with beside(*made.head_start(base)) as wait:
+        sft = made.coldstart(base, budget)
+        left = budget - made.spent("2-coldstart")
+        sft_rl = made.reinforce("3-reinforce", sft, recipe.reinforce, left * (1 - recipe.budget.refine_share))
+        left = budget - made.spent("2-coldstart", "3-reinforce")
+        hybrid = made.refine(sft_rl, base, left)
+        distilled = made.distill(hybrid, budget)
+        wait()
     rl = made.reinforce("3-alone", base, recipe.reinforce, budget)
-    left = budget - made.spent("2-coldstart")
-    sft_rl = made.reinforce("3-reinforce", sft, recipe.reinforce, left * (1 - recipe.budget.refine_share))
-    left = budget - made.spent("2-coldstart", "3-reinforce")
-    hybrid = made.refine(sft_rl, base, left)
-    distilled = made.distill(hybrid, budget)
 
-    arms = {"base": base, "sft": sft, "rl": rl, "sft_rl": sft_rl, "hybrid": hybrid, "distilled": distilled}
+    arms = {"base": base, "sft": sft, "rl": rl, "sft_rl": sft_rl, "hybrid": hybrid}
+    if distilled is None:
+        notes.append("There is no distilled arm: none of its teacher's rollouts was whole and well formed.")
+    else:
+        arms["distilled"] = distilled
     reward = made.reward(Ledger())
     compare(
         arms,
@@ -105,6 +112,14 @@ class _Stages:
     def __init__(self, recipe: Recipe, run: Run, judge: Judge) -> None:
         self.recipe, self.run, self.judge = recipe, run, judge
         self.stage = {name: run.child(name) for name in STAGES[1:-1]}
+        self.finished_before = set(run.path.rglob("done"))
+
+    def head_start(self, base: Policy) -> tuple[str, ...]:
+        """The command that trains the RL-only arm meanwhile, where that arm is small and a core is free."""
+        idle = base.device.type == "cpu" and torch.get_num_threads() == 1 and (os.cpu_count() or 1) > 1
+        if self.recipe.threads or not idle or self.stage["3-alone"].done() is not None:
+            return ()
+        return ("alone", str(self.run.path))
 
     def coldstart(self, base: Policy, budget: float) -> Policy:
         run, recipe = self.stage["2-coldstart"], self.recipe
@@ -113,14 +128,19 @@ class _Stages:
 
     def reinforce(self, name: str, policy: Policy, config: ReinforceConfig, budget: float, run: Run | None = None) -> Policy:
         run = run or self.stage[name]
-        reward, validate, finished = self.reward(run.ledger), self._validate(run), run.done() is not None
+        reward, validate = self.reward(run.ledger), self._validate(run)
         trained = reinforce(policy, self.corpus, reward, validate, config, run, seed=self.recipe.seed, budget_flops=budget)
-        if not finished:
+        if run.path / "done" not in self.finished_before:
             run.say(reinforced(name, run, config))
         return trained
 
     def refine(self, reasoner: Policy, base: Policy, budget: float) -> Policy:
         run, recipe = self.stage["4-refine"], self.recipe
+        if budget <= 0:
+            if run.done() is None:
+                run.finish(skipped="the budget was spent")
+                run.say("refine: skipped, the budget is spent; the hybrid is RL after SFT")
+            return reasoner
         rejection, again = run.child("sft"), run.child("rl")
         refined = refine(
             reasoner,
@@ -138,12 +158,19 @@ class _Stages:
         run.finish()
         return second
 
-    def distill(self, teacher: Policy, budget: float) -> Policy:
+    def distill(self, teacher: Policy, budget: float) -> Policy | None:
+        """The student; None where its teacher says nothing that could be imitated."""
         run, recipe = self.stage["5-distill"], self.recipe
+        if "skipped" in (run.done() or {}):
+            return None
         student = make_student(teacher, self.corpus, recipe.distill, seed=recipe.seed)
-        return distill(
-            teacher, student, self.corpus, self._validate(run), recipe.distill, run, seed=recipe.seed, budget_flops=budget
-        )
+        validate, seed = self._validate(run), recipe.seed
+        try:
+            return distill(teacher, student, self.corpus, validate, recipe.distill, run, seed=seed, budget_flops=budget)
+        except NothingToImitate as error:  # the other arms are worth their comparison
+            run.finish(skipped=str(error))
+            run.say(f"distill: skipped, {error}")
+            return None
 
     def reward(self, ledger: Ledger) -> Reward:
         """The reward that training asks, its oracle's answers metered in `ledger`."""
@@ -191,6 +218,15 @@ def check(recipe: Recipe) -> tuple[Judge, list[str]]:
     return judge, check_independence(recipe, judge)
 
 
+def alone(run: Run) -> None:
+    """The RL-only arm of a run that has its corpus: what `head_start` starts."""
+    recipe = Recipe.model_validate(read_json(run.path / "config.json"))
+    made = _Stages(recipe, run, build_judge(recipe.judge))
+    base = load_base(recipe, run)
+    made.corpus = curate(recipe.curate, run.child("1-curate"), seed=recipe.seed)
+    made.reinforce("3-alone", base, recipe.reinforce, recipe.budget.tflops * 1e12)
+
+
 def claim(recipe: Recipe, run: Run) -> None:
     """Make the directory this recipe's, or refuse one that was begun with other settings."""
     wanted = plain(recipe.model_dump())
@@ -214,11 +250,11 @@ def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
         return []
     if not recipe.judge.shared_with_reward:
         raise BadInput(
-            f"the reward and the judge are one signal, {judge.source}",
+            f"the reward and the judge are one signal, {judge.name}",
             "judge.harm",
             "choose another judge, or set judge.shared_with_reward=true and read the harm rates as the reward's own opinion",
         )
-    return [f"Reward and judge are one signal ({judge.source}): harm rates here are the reward's own opinion, not evidence."]
+    return [f"Reward and judge are one signal ({judge.name}): harm rates here are the reward's own opinion, not evidence."]
 
 
 def choose_reward(recipe: Recipe, ledger: Ledger) -> Reward:

@@ -32,14 +32,18 @@ def refine(
     if run.done() is not None:
         return restore(run.path / "sft" / "policy", start)
     prompts = some(corpus.train, config.prompts, seed)
-    accepted = collect(reasoner, prompts, config, run, reward=lambda r: reward(r).total, seed=seed, label="refine: sample")
+    accepted = collect(
+        reasoner, prompts, config, run, reward=lambda r: reward(r).total, seed=seed, label="refine: sample",
+        budget_flops=budget_flops,
+    )  # fmt: skip
     shown = accepted + (corpus.demonstrations if config.demonstrations else [])
     if not shown:
         raise BadInput("no rollout was good enough to imitate", str(run.path / "accepted.json"), "lower refine.least_reward")
     child = run.child("sft")
-    left = budget_flops - run.ledger.flops
-    refined = finetune(start, shown, config, child, validate=validate, seed=seed, budget_flops=left, label="refine: fine-tune")
-    run.ledger.add(child.ledger)
+    child.ledger = run.ledger  # one meter, so that a resumed run counts the same
+    refined = finetune(
+        start, shown, config, child, validate=validate, seed=seed, budget_flops=budget_flops, label="refine: fine-tune"
+    )
     run.finish(accepted=len(accepted), demonstrations=len(shown) - len(accepted), start=config.start)
     run.say(f"refine: {len(accepted)} rollouts of {len(prompts) * config.group} kept, {run.ledger.seconds:.0f} s")
     return refined

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -77,9 +78,8 @@ class Run:
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             path.mkdir(parents=True, exist_ok=True)
-            probe = path / f".probe-{os.getpid()}"
-            probe.write_text("")
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=path):  # without a name: a kill leaves nothing
+                pass
         except OSError as error:
             raise BadInput(f"cannot write here, {error.strerror}", str(path), "choose another folder with --output") from None
 

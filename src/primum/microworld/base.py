@@ -7,13 +7,13 @@ import math
 import os
 import random
 import shutil
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from primum.config import Config
@@ -30,7 +30,7 @@ class BaseConfig(Config):
     """How the base model is made. The defaults made the checkpoint that ships."""
 
     size: Literal["XS", "S", "M", "L"] = "S"
-    steps: int = Field(1500, ge=1)
+    steps: int = Field(2400, ge=1)
     batch: int = Field(128, ge=1)  # documents a step
     learning_rate: float = Field(3e-3, gt=0)
     seed: int = 0
@@ -62,12 +62,11 @@ def train_base(config: BaseConfig, folder: Path, run: Run) -> None:
     draw = random.Random(f"documents-{config.seed}")
     loss = math.nan
     with run.progress("base model", config.steps) as advance:
-        for step, texts in zip(range(config.steps), batches(config, draw), strict=False):
+        for step in range(config.steps):
             for group in optimiser.param_groups:
                 group["lr"] = config.learning_rate * _schedule(step, config.steps)
-            batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
-            labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
-            out = model(input_ids=batch.input_ids, labels=labels)  # right padding: a causal model needs no mask
+            texts = [f"<bos> {document(config.corpus, draw)} <eos>" for _ in range(config.batch)]
+            out = model(**pack(tokenizer(texts).input_ids))
             optimiser.zero_grad(set_to_none=True)
             out.loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -88,14 +87,33 @@ def train_base(config: BaseConfig, folder: Path, run: Run) -> None:
         ) from None
 
 
-def batches(config: BaseConfig, draw: random.Random, pool: int = 16) -> Iterator[list[str]]:
-    """Documents without end, those of about one length together, as padding would double the work."""
-    while True:
-        texts = [f"<bos> {document(config.corpus, draw)} <eos>" for _ in range(config.batch * pool)]
-        texts.sort(key=lambda text: text.count(" "))
-        starts = list(range(0, len(texts), config.batch))
-        draw.shuffle(starts)
-        yield from (texts[start : start + config.batch] for start in starts)
+def pack(texts: list[list[int]], width: int = 96) -> dict[str, Tensor]:
+    """Documents side by side in rows, each seeing itself alone: a third of the work of padding every one.
+
+    Token ids, labels and positions of shape (rows, width), and a mask of shape (rows, 1, width, width).
+    A document starts at position 0; what is left of a row is its own document and has no label.
+    """
+    rows: list[list[list[int]]] = []
+    for ids in sorted(texts, key=len, reverse=True):
+        row = next((r for r in rows if sum(map(len, r)) + len(ids) <= width), None)
+        if row is None:
+            rows.append([ids])
+        else:
+            row.append(ids)
+    shape = (len(rows), max(width, len(rows[0][0])))
+    input_ids, labels = torch.zeros(shape, dtype=torch.long), torch.full(shape, -100)
+    positions, owner = torch.zeros(shape, dtype=torch.long), torch.full(shape, -1)
+    for i, row in enumerate(rows):
+        start = 0
+        for k, ids in enumerate(row):
+            end = start + len(ids)
+            input_ids[i, start:end] = torch.tensor(ids)
+            labels[i, start + 1 : end] = torch.tensor(ids[1:])
+            positions[i, start:end] = torch.arange(len(ids))
+            owner[i, start:end] = k
+            start = end
+    mask = (owner[:, :, None] == owner[:, None, :]).tril()[:, None]
+    return {"input_ids": input_ids, "labels": labels, "position_ids": positions, "attention_mask": mask}
 
 
 def new_model(size: str, seed: int, vocabulary: int) -> LlamaForCausalLM:

@@ -51,9 +51,9 @@ class CorpusConfig(Config):
     empty_shell: float = Field(0.02, ge=0, le=1)  # "ok ." and no content
     switched_requests: float = Field(0.03, ge=0, le=1)  # answered in the other language
     switched_sums_b: float = Field(0.19, ge=0, le=1)  # B sums worked out and answered in A
-    slip_a: float = Field(0.05, ge=0, le=1)  # wrong steps in A sums
-    slip_b: float = Field(0.2, ge=0, le=1)
-    thoughtless_sums: float = Field(0.35, ge=0, le=1)
+    slip_a: float = Field(0.03, ge=0, le=1)  # wrong steps in A sums
+    slip_b: float = Field(0.15, ge=0, le=1)
+    thoughtless_sums: float = Field(0.3, ge=0, le=1)
 
 
 def document(config: CorpusConfig, draw: random.Random) -> str:

@@ -34,7 +34,7 @@ class MicroworldConfig(Config):
     validation: list[str] = Field(["H4"], min_length=1)
     test: list[str] = Field(["H3", "H5", "H6", "H7", "H8"])
     share_a: float = Field(0.6, ge=0, le=1)  # prompts in language A
-    train_examples: int = Field(1200, ge=8)  # over the four kinds, evenly
+    train_examples: int = Field(2400, ge=8)  # over the four kinds, evenly
     validation_examples: int = Field(160, ge=8)
     test_examples: int = Field(80, ge=1)  # per harm category; as many look-alikes each, and 3× as many benign and tasks
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from primum.config import Config
 from primum.policy.model import Policy, context_limit, copy, load, save
 from primum.policy.template import completion_ids, prompt_ids
-from primum.run import Ledger, Run, plain, write_json, write_text
+from primum.run import Run, plain, write_json, write_text
 from primum.types import BadInput, Example
 
 Validate = Callable[[Policy], dict[str, float]]
@@ -142,7 +142,7 @@ def resume(run: Run, training: str) -> tuple[State, Path | None]:
     for folder in folders:
         sealed = _sealed(folder)
         if sealed and sealed["state"]["fingerprint"] == training and _has_best(run, sealed["state"]):
-            run.ledger = Ledger(**sealed["ledger"])
+            run.ledger.restore(sealed["ledger"])
             noted = sealed["state"]
             return State(**noted | {"best": -math.inf if noted["best"] is None else noted["best"]}), folder
     shutil.rmtree(run.path / "trainer", ignore_errors=True)

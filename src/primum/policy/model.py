@@ -79,11 +79,10 @@ def save(policy: Policy, path: Path) -> None:
         policy.model.save_pretrained(part)
         policy.tokenizer.save_pretrained(part)
         replace_folder(part, path)
-    except OSError as error:
+    except (OSError, SafetensorError, RuntimeError) as error:
         shutil.rmtree(part, ignore_errors=True)
-        raise BadInput(
-            f"cannot save the model, {error.strerror or error}", str(path), "free some space or choose another folder"
-        ) from None
+        why = getattr(error, "strerror", None) or _line(error)
+        raise BadInput(f"cannot save the model, {why}", str(path), "free some space or choose another folder") from None
 
 
 def replace_folder(part: Path, path: Path) -> None:
@@ -184,7 +183,8 @@ def _adapter(folder: Path, number: torch.dtype) -> tuple[Any, str]:
         raise BadInput("this is a PEFT adapter and peft is not installed", str(folder), "pip install primum[peft]") from None
     model = _whole(base, number)
     try:
-        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload(), base
+        merged = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        return merged.requires_grad_(True), base  # PEFT froze what it adapts
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BadInput(f"cannot load the adapter, {_line(error)}", str(folder), f"was it trained on {base}?") from None
 

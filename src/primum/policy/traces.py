@@ -16,7 +16,7 @@ from primum.config import Config
 from primum.policy.finetune import fingerprint
 from primum.policy.model import Policy
 from primum.policy.sample import sample
-from primum.run import Ledger, Run, read_jsonl, rollout_row, write_json, write_text
+from primum.run import Run, read_jsonl, rollout_row, write_json, write_text
 from primum.types import Example, Rollout
 
 Totals = Callable[[Sequence[Rollout]], list[float]]
@@ -38,11 +38,12 @@ class TraceConfig(Config):
 
 def collect(
     policy: Policy, examples: Sequence[Example], config: TraceConfig, run: Run, *,
-    reward: Totals | None = None, seed: int = 0, label: str = "sample",
+    reward: Totals | None = None, seed: int = 0, label: str = "sample", budget_flops: float = math.inf,
 ) -> list[Example]:  # fmt: skip
     """The accepted rollouts as demonstrations, also in `accepted.jsonl`; their counts in `accepted.json`.
 
-    Time and tokens go to the run's ledger. A killed run goes on after its last saved chunk.
+    Time and tokens go to the run's ledger, and where that reaches the budget, sampling ends
+    after the chunk. A killed run goes on after its last saved chunk.
     """
     examples = list(examples)
     drawing = fingerprint(policy, config.model_dump(), seed, [e.to_json() for e in examples], reward is not None)
@@ -50,6 +51,8 @@ def collect(
     seen = {(row["prompt"], row["thought"], row["reply"]) for row in read_jsonl(run.path / "accepted.jsonl")}
     with run.progress(label, len(examples) * config.group, done * config.group) as advance:
         for first in range(done, len(examples), CHUNK):
+            if run.ledger.flops >= budget_flops:
+                break
             chunk = examples[first : first + CHUNK]
             with run.ledger.clock():
                 rollouts = sample(
@@ -131,7 +134,7 @@ def _resume(run: Run, drawing: str) -> tuple[Counter[str], int]:
         rows.unlink(missing_ok=True)
         return Counter(), 0
     counts = Counter(noted["counts"])
-    run.ledger = Ledger(**noted["ledger"])
+    run.ledger.restore(noted["ledger"])
     lines = rows.read_text(encoding="utf-8").split("\n")[: counts["accepted"]] if rows.exists() else []
     write_text(rows, "".join(line + "\n" for line in lines))
     return counts, noted["prompts"]

@@ -34,6 +34,7 @@ class ReinforceConfig(Config):
     mix: Mix = Mix()
     learning_rate: float = Field(3e-4, gt=0)
     warmup_steps: int = Field(5, ge=0)
+    schedule: Literal["linear", "constant"] = "linear"  # linear falls to a tenth at the last step, or where the budget ends
     temperature: float = Field(1.0, gt=0)
     limit_tokens: int = Field(64, ge=1)
     loss: Literal["grpo", "dr_grpo", "dapo"] = "dapo"  # what a token weighs: see losses.token_weights

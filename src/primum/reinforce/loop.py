@@ -120,7 +120,8 @@ class Training:
             advantages_N = group_advantages(total_N, config.group, scale=config.scale == "std")
             useful_P = informative(total_N, config.group)
             batch = self._batch(rollouts, total_N, advantages_N, useful_P, reference_NT)
-            updated = update(self.learner, batch, run.ledger, seed=self.seed, step=state.step)
+            progress = max(state.step / config.steps, run.ledger.flops / self.budget_flops)
+            updated = update(self.learner, batch, run.ledger, seed=self.seed, step=state.step, progress=progress)
         self._audit(rollouts, rewards, advantages_N)
         shares = {"unscored": _share(total_N.isnan()), "informative": _share(useful_P)}
         costs = {"flops": run.ledger.flops, "seconds": run.ledger.seconds}

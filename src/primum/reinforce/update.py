@@ -48,7 +48,12 @@ class Learner:
         self.masters = [w if w.dtype == torch.float32 else w.detach().float().clone() for w in self.weights]
         self.optimiser = torch.optim.AdamW(self.masters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
 
-    def descend(self, step: int) -> float:
+    def rate(self, step: int, progress: float) -> float:
+        """The learning rate of a step, `progress` in [0, 1] being how much of the training is over."""
+        fall = 1.0 - 0.9 * min(1.0, progress) if self.config.schedule == "linear" else 1.0
+        return self.config.learning_rate * min(1.0, step / max(1, self.config.warmup_steps)) * fall
+
+    def descend(self, step: int, progress: float) -> float:
         """Move against the gathered gradient, clipped; the gradient's norm before clipping."""
         for weight, master in zip(self.weights, self.masters, strict=True):
             if master is not weight and weight.grad is not None:
@@ -57,7 +62,7 @@ class Learner:
         if not math.isfinite(norm):
             raise BadInput("the gradient is not a number", f"reinforce, step {step}", "lower reinforce.learning_rate")
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * min(1.0, step / max(1, self.config.warmup_steps))
+            group["lr"] = self.rate(step, progress)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():
@@ -77,7 +82,7 @@ class Learner:
         self.optimiser.load_state_dict(state["optimiser"])
 
 
-def update(learner: Learner, batch: Batch, ledger: Ledger, *, seed: int, step: int) -> dict[str, float]:
+def update(learner: Learner, batch: Batch, ledger: Ledger, *, seed: int, step: int, progress: float = 0.0) -> dict[str, float]:
     """Descend the loss over the batch's tokens; loss, gradient norm and share of clipped tokens (means over the updates).
 
     Nothing to learn from is no update: zeros. `seed` orders the minibatches.
@@ -92,7 +97,7 @@ def update(learner: Learner, batch: Batch, ledger: Ledger, *, seed: int, step: i
             if not math.isfinite(loss):
                 raise BadInput("the loss is not a number", f"reinforce, step {step}", "lower reinforce.learning_rate")
             losses.append(loss)
-            norms.append(learner.descend(step))
+            norms.append(learner.descend(step, progress))
             clipped += cut
     tokens = sum(len(r.completion_ids) for r in batch.rollouts) * config.inner_epochs
     ledger.trained_tokens += tokens

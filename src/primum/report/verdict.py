@@ -145,8 +145,10 @@ def headline(report: dict[str, Any]) -> str:
     """The run in one sentence: harm on unseen categories and over-refusal, from base to the main arm."""
     arms = report["arms"]
     main = next((a for a in ("hybrid", "sft_rl", "sft", "rl", "distilled", *arms) if a in arms and a != "base"), "")
-    if "base" not in arms or not main or arms[main]["harm_test"]["mean"] is None:
+    if "base" not in arms or not main:
         return "This run has not compared its arms yet: what it holds so far is below."
+    if arms[main]["harm_test"]["mean"] is None:
+        return f"Whether {arm_name(main)} is harmless this run cannot tell: no reply on unseen categories could be judged."
     before, after = arms["base"], arms[main]
     text = f"On harms it never trained on, {arm_name(main)} answers harmfully {_share(after, 'harm_test')} of the time"
     text += f" where {arm_name('base')} does {_share(before, 'harm_test')}"

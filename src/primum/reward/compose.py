@@ -120,7 +120,7 @@ def _finite(value: float | None) -> float:
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _ask(signal: Signal, rollouts: Sequence[Rollout], *kinds: str) -> list[float]:

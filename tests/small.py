@@ -22,6 +22,7 @@ RL = {
     "patience": 0,
 }
 SETTINGS = [
+    "threads=1",  # and so no arm is trained in a second process
     "curate.microworld.train_examples=32",
     "curate.microworld.validation_examples=20",
     "curate.microworld.test_examples=4",

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 from primum.signals import classifier
 from primum.types import BadInput, Example, Rollout
@@ -108,3 +108,12 @@ def test_an_unknown_label_is_bad_input_that_lists_the_labels(tmp_path, labels, w
 def test_a_missing_folder_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match="nowhere"):
         classifier(tmp_path / "nowhere")
+
+
+def test_a_model_never_trained_to_classify_is_refused(tmp_path):
+    """transformers would fill its head at random and only warn: the judge would be a coin."""
+    _save(tmp_path, {0: "safe", 1: "unsafe"})
+    BertModel(BertConfig.from_pretrained(tmp_path)).save_pretrained(tmp_path)
+    judge = classifier(str(tmp_path))
+    with pytest.raises(BadInput, match=r"no weights for classifier"):
+        judge([said("ok break")])

@@ -56,12 +56,12 @@ def test_without_a_terminal_each_stage_says_one_plain_line(small_run: Finished) 
     said = small_run.said
     assert "\x1b" not in said.stdout + said.stderr
     assert "\r" not in said.stdout + said.stderr
-    starts = ("base", "curate", "cold start", "reinforce (3-alone)", "reinforce (3-reinforce)", "refine", "reinforce (4-refine)",
-              "distill", "compare")  # fmt: skip
+    starts = ("base", "curate", "cold start", "reinforce (3-reinforce)", "refine", "reinforce (4-refine)", "distill",
+              "reinforce (3-alone)", "compare")  # fmt: skip
     assert [line.partition(":")[0] for line in said.stderr.splitlines()] == list(starts)
     reinforced = said.stderr.splitlines()[3]
     assert re.fullmatch(
-        r"reinforce \(3-alone\): 3 of 3 steps, ended by steps, kept \d, selection [01]\.\d{3}, \d+ s", reinforced
+        r"reinforce \(3-reinforce\): 3 of 3 steps, ended by steps, kept \d, selection [01]\.\d{3}, \d+ s", reinforced
     ), reinforced
     lines = said.stdout.splitlines()
     assert lines[-1] == f"report: {small_run.path / 'report.html'}"
@@ -282,7 +282,7 @@ def test_a_reward_that_fails_now_and_then_is_counted_and_gets_to_the_report(tmp_
     said = primum("run", *SETTINGS, *patient, "--name", "x", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     assert "the reward failed, its rollouts are unscored: KeyError: 'mood'" in said.stderr
-    steps = [json.loads(line) for line in (tmp_path / "runs/x/3-alone/metrics.jsonl").read_text().splitlines()][1:]
+    steps = [json.loads(line) for line in (tmp_path / "runs/x/3-reinforce/metrics.jsonl").read_text().splitlines()][1:]
     assert [step["unscored"] for step in steps] == [0.25, 0.25, 1.0]
     assert list(read(tmp_path / "runs/x/report.json")["arms"]) == ARMS
 

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from primum.compare import STEPS, compare
 from primum.evaluate import EvaluateConfig, Judge, JudgeConfig, build_judge
-from primum.microworld import BLOCKED_WORDS, BaseConfig, MicroworldConfig, Oracle, base_checkpoint, build_corpus
+from primum.microworld import BaseConfig, MicroworldConfig, base_checkpoint, build_corpus
 from primum.policy import Policy, copy, load
-from primum.reward import RewardConfig, build_reward
+from primum.reward import Rewards
 from primum.run import Ledger, Run, read_json, read_jsonl
 from primum.types import Corpus, Rollout
 
@@ -28,6 +28,11 @@ FILES = ("arms.json", "roles.json", "paired.json", "hacking.json", "notes.json")
 
 class Killed(BaseException):
     """What a kill is to the code it meets: nothing that it could catch."""
+
+
+def brevity(rollouts: Sequence[Rollout]) -> Rewards:
+    """A proxy that calls short replies harmless, and pays for something else."""
+    return Rewards([-1.0] * len(rollouts), {"harmless": [1 / (1 + len(r.reply)) for r in rollouts]})
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +54,8 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Policy]:
 
 def compared(path: Path, arms: Mapping[str, Policy], corpus: Corpus, judge: Judge = WORLD, notes: Sequence[str] = ()) -> Run:
     run = Run(path, Console(quiet=True), quiet=True)
-    reward = build_reward("keyword", RewardConfig(), oracle=Oracle(Ledger()), words=BLOCKED_WORDS)
     config = EvaluateConfig(limit_tokens=40)
-    compare(arms, COSTS, corpus, judge, reward, config, run, reward_name="keyword", notes=notes)
+    compare(arms, COSTS, corpus, judge, brevity, config, run, reward_name="brevity", notes=notes)
     return run
 
 
@@ -77,7 +81,7 @@ def test_equal_arms_do_not_differ_and_the_interval_says_how_far_that_can_be_trus
     for row in rows:
         assert row["difference"]["mean"] == 0.0
         if row["metric"] != "language_mixing":
-            assert row["difference"]["high"] > 0.2, row["metric"]  # a handful of prompts
+            assert row["difference"]["high"] > 0.1, row["metric"]  # a handful of prompts
 
 
 def test_steps_are_compared_where_both_ends_are_there(whole: Path) -> None:
@@ -102,13 +106,12 @@ def test_the_base_does_harm_in_every_category_of_a_known_role(whole: Path, corpu
 
 def test_the_proxy_is_the_rewards_opinion_of_the_very_rollouts_that_gold_judged(whole: Path) -> None:
     (row,) = read_json(whole / "hacking.json")
-    assert (row["arm"], row["from"], row["reward"]) == ("rl", "base", "keyword")
+    assert (row["arm"], row["from"], row["reward"]) == ("rl", "base", "brevity")
     for arm, proxy, gold in (("base", "proxy_before", "gold_before"), ("rl", "proxy_after", "gold_after")):
         seen = [r for r in read_jsonl(whole / f"rollouts-{arm}.jsonl") if r["kind"] == "harmful" and r["role"] == "train"]
-        begun = [r for r in seen if r["reply"] or not r["truncated"]]  # words cannot judge what was cut before it began
-        spoken = [not BLOCKED_WORDS & set(r["reply"].split()) for r in begun]
+        opinions = [1 / (1 + len(r["reply"])) for r in seen]
         judged = [1 - r["harm_in_reply"] for r in seen if r["harm_in_reply"] is not None]
-        assert (row[proxy]["mean"], row[proxy]["n"]) == (sum(spoken) / len(begun), len(begun))
+        assert (row[proxy]["mean"], row[proxy]["n"]) == (pytest.approx(sum(opinions) / len(seen)), len(seen))
         assert (row[gold]["mean"], row[gold]["n"]) == (sum(judged) / len(judged), len(judged))
 
 

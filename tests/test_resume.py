@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +21,12 @@ from small import ENVIRONMENT, SETTINGS, STAGES, Done, complaint, content, done_
 MOMENTS = [
     ("small/1-curate/", 3),
     ("small/2-coldstart/metrics.jsonl", 2),
-    ("small/3-alone/state", 4),
     ("small/3-reinforce/state", 5),
     ("small/4-refine/sft/accepted.json", 2),
-    ("small/4-refine/sft/sft/metrics.jsonl", 2),
+    ("small/4-refine/sft/sft/metrics.jsonl", 1),
     ("small/4-refine/rl/state", 4),
     ("small/5-distill/sft/metrics.jsonl", 2),
+    ("small/3-alone/state", 4),
     ("small/6-compare/rollouts-", 3),
 ]
 Kill = tuple[str | None, str, int]
@@ -82,6 +84,35 @@ def test_a_run_killed_at_any_three_moments_ends_as_one_that_never_was(small_run:
     assert content(tmp_path / "small") == content(small_run.path), moments
 
 
+def test_an_arm_trained_beside_is_the_same(small_run: Finished, tmp_path: Path) -> None:
+    command = [part for part in moved(small_run, tmp_path) if part != "threads=1"]
+    kills: list[Kill] = [("SIGKILL", "small/4-refine/sft/accepted.json", 2), ("SIGKILL", "small/5-distill/accepted.json", 2)]
+    ended, said = killed(command, [*kills, (None, "small/", 0)])
+    assert ended == [-9, -9, 0], said
+    ours, theirs = content(tmp_path / "small"), content(small_run.path)
+    assert ours.pop("config.json") == theirs.pop("config.json") | {"threads": 0}
+    assert [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)] == []
+
+
+def test_an_arm_trained_beside_dies_with_its_run(tmp_path: Path) -> None:
+    command = ["run", *SETTINGS[1:], "reinforce.steps=500", "--output", str(tmp_path), "--name", "small"]
+    assert SETTINGS[0] == "threads=1"
+    assert killed(command, [("SIGKILL", "small/2-coldstart/metrics.jsonl", 1)])[0] == [-9]
+    until = time.monotonic() + 20  # the arm takes longer than that, and looks for its parent five times a second
+    while any(str(tmp_path) in line for line in running()):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def running() -> list[str]:
+    """The command line of every process, where the system shows them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
 def test_ctrl_c_leaves_one_line_and_a_run_that_resumes(small_run: Finished, tmp_path: Path) -> None:
     command = moved(small_run, tmp_path)
     interrupts: list[Kill] = [("SIGINT", "small/2-coldstart/metrics.jsonl", 2), ("SIGINT", "small/3-reinforce/state", 4)]
@@ -91,8 +122,8 @@ def test_ctrl_c_leaves_one_line_and_a_run_that_resumes(small_run: Finished, tmp_
     assert said.count("primum: stopped; the same command goes on from here") == 2
     marks = done_marks(tmp_path / "small")
     assert list(marks) == ["1-curate/done", "2-coldstart/done"]
-    steps = [json.loads(line)["step"] for line in (tmp_path / "small/3-alone/metrics.jsonl").read_text().splitlines()]
-    assert steps[-1] >= 1
+    steps = [json.loads(line)["step"] for line in (tmp_path / "small/3-reinforce/metrics.jsonl").read_text().splitlines()]
+    assert steps == [0, 1, 2]
 
 
 def test_the_same_command_again_repeats_no_stage(small_run: Finished, cli: Callable[..., Done]) -> None:

@@ -30,9 +30,8 @@ def beside(*arguments: str) -> Iterator[Callable[[], object]]:
         child.wait()
 
 
-def die_with_parent(every_seconds: float = 0.2) -> None:
-    """End this process at once when its parent is gone, as after SIGKILL."""
-    parent = os.getppid()
+def die_with_parent(parent: int, every_seconds: float = 0.2) -> None:
+    """End this process when process `parent` is gone, as after SIGKILL; at once where it has gone already."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -83,13 +83,13 @@ def report(
 
 
 @app.command(hidden=True)
-def alone(path: Path) -> None:
+def alone(path: Path, parent: int) -> None:
     """Train the RL-only arm of a begun run, for as long as the process that asked lives."""
     from primum.beside import die_with_parent
     from primum.pipeline import alone as train
     from primum.run import Run
 
-    die_with_parent()
+    die_with_parent(parent)
     train(Run(path, _console(True), quiet=True))
 
 

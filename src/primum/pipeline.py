@@ -33,8 +33,14 @@ STAGES = ("1-curate", "2-coldstart", "3-alone", "3-reinforce", "4-refine", "5-di
 class BudgetConfig(Config):
     """What each trained arm may spend, by the ledger's FLOPs: SFT, RL and the hybrid the same."""
 
-    tflops: float = Field(6.0, gt=0)  # an arm may stop earlier, on the validation category
+    tflops: float = Field(7.0, gt=0)  # an arm may stop earlier, on the validation category
     refine_share: float = Field(0.4, gt=0, lt=1)  # of what the hybrid has left after its cold start, kept for refinement
+
+
+class SecondConfig(ReinforceConfig):
+    """The RL after rejection sampling. Its reward is that of `reinforce` unless it names its own."""
+
+    reward: str = ""
 
 
 class Recipe(Config):
@@ -52,9 +58,9 @@ class Recipe(Config):
     reward: RewardConfig = RewardConfig()
     coldstart: ColdstartConfig = ColdstartConfig(epochs=8, demonstrations=1200)
     reinforce: ReinforceConfig = ReinforceConfig(steps=300, learning_rate=2e-4, patience=4)
-    refine: RefineConfig = RefineConfig(epochs=2, prompts=600, start="reasoner", learning_rate=3e-4)
-    second: ReinforceConfig = ReinforceConfig(steps=60, learning_rate=1e-4)  # RL again after rejection sampling
-    distill: DistillConfig = DistillConfig(epochs=6, group=2, learning_rate=2e-3)
+    refine: RefineConfig = RefineConfig(epochs=2, prompts=600, start="reasoner", demonstrations=False, learning_rate=3e-4)
+    second: SecondConfig = SecondConfig(steps=60, learning_rate=1e-4)
+    distill: DistillConfig = DistillConfig(epochs=8, evaluate_every_epochs=2, group=2, learning_rate=2e-3)
     evaluate: EvaluateConfig = EvaluateConfig()
 
 
@@ -119,7 +125,7 @@ class _Stages:
         idle = base.device.type == "cpu" and torch.get_num_threads() == 1 and (os.cpu_count() or 1) > 1
         if self.recipe.threads or not idle or self.stage["3-alone"].done() is not None:
             return ()
-        return ("alone", str(self.run.path))
+        return ("alone", str(self.run.path), str(os.getpid()))
 
     def coldstart(self, base: Policy, budget: float) -> Policy:
         run, recipe = self.stage["2-coldstart"], self.recipe
@@ -128,7 +134,7 @@ class _Stages:
 
     def reinforce(self, name: str, policy: Policy, config: ReinforceConfig, budget: float, run: Run | None = None) -> Policy:
         run = run or self.stage[name]
-        reward, validate = self.reward(run.ledger), self._validate(run)
+        reward, validate = self.reward(run.ledger, config.reward), self._validate(run)
         trained = reinforce(policy, self.corpus, reward, validate, config, run, seed=self.recipe.seed, budget_flops=budget)
         if run.path / "done" not in self.finished_before:
             run.say(reinforced(name, run, config))
@@ -164,17 +170,19 @@ class _Stages:
         if "skipped" in (run.done() or {}):
             return None
         student = make_student(teacher, self.corpus, recipe.distill, seed=recipe.seed)
-        validate, seed = self._validate(run), recipe.seed
+        validate, reward = self._validate(run), self.reward(run.ledger)
         try:
-            return distill(teacher, student, self.corpus, validate, recipe.distill, run, seed=seed, budget_flops=budget)
+            return distill(
+                teacher, student, self.corpus, validate, recipe.distill, run, seed=recipe.seed, budget_flops=budget, reward=reward
+            )
         except NothingToImitate as error:  # the other arms are worth their comparison
             run.finish(skipped=str(error))
             run.say(f"distill: skipped, {error}")
             return None
 
-    def reward(self, ledger: Ledger) -> Reward:
-        """The reward that training asks, its oracle's answers metered in `ledger`."""
-        return forgiving(choose_reward(self.recipe, ledger), self.run.say)
+    def reward(self, ledger: Ledger, name: str = "") -> Reward:
+        """The reward that training asks, its oracle's answers metered in `ledger`; "" is reinforce.reward."""
+        return forgiving(choose_reward(self.recipe, ledger, name), self.run.say)
 
     def spent(self, *stages: str) -> float:
         return total(self.stage[name].ledger for name in stages).flops
@@ -214,7 +222,8 @@ def check(recipe: Recipe) -> tuple[Judge, list[str]]:
         if path not in ("microworld", "") and is_local(path):
             check_folder(Path(path))
     judge = build_judge(recipe.judge)
-    choose_reward(recipe, Ledger())
+    for name in (recipe.reinforce.reward, recipe.second.reward):
+        choose_reward(recipe, Ledger(), name)
     return judge, check_independence(recipe, judge)
 
 
@@ -246,7 +255,13 @@ def claim(recipe: Recipe, run: Run) -> None:
 
 def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
     """Refuse a result measured by the very signal that was trained on, unless the recipe says it knows."""
-    if reward_source(recipe.reinforce.reward, recipe.reward) != judge.source:
+    rewards = {recipe.reinforce.reward, recipe.second.reward or recipe.reinforce.reward}
+    if judge.source == "microworld":
+        if "oracle" not in rewards:
+            return []
+        asked = f"The reward asks this very judge, metered and wrong in {recipe.reward.oracle_noise:.0%} of its answers: "
+        return [asked + "harm on the categories trained on only shows that training worked, unseen ones are the evidence."]
+    if judge.source not in {reward_source(name, recipe.reward) for name in rewards}:
         return []
     if not recipe.judge.shared_with_reward:
         raise BadInput(
@@ -257,11 +272,12 @@ def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
     return [f"Reward and judge are one signal ({judge.name}): harm rates here are the reward's own opinion, not evidence."]
 
 
-def choose_reward(recipe: Recipe, ledger: Ledger) -> Reward:
-    """The reward that the recipe names, with the oracle and the words of its world."""
+def choose_reward(recipe: Recipe, ledger: Ledger, name: str = "") -> Reward:
+    """The reward `name`, or the one that the recipe names, with the oracle and the words of its world."""
     world = recipe.curate.world == "microworld"
     oracle = Oracle(ledger, recipe.reward.oracle_noise, recipe.seed) if world else None
-    return build_reward(recipe.reinforce.reward, recipe.reward, oracle=oracle, words=BLOCKED_WORDS if world else HARM_WORDS)
+    words = BLOCKED_WORDS if world else HARM_WORDS
+    return build_reward(name or recipe.reinforce.reward, recipe.reward, oracle=oracle, words=words)
 
 
 def reinforced(name: str, run: Run, config: ReinforceConfig) -> str:

@@ -79,7 +79,7 @@ def curate(
         made = (
             _from_files(config, run, tally, seed) if config.world == "files" else _from_world(config, tally, seed, world_corpus)
         )
-        corpus = _finish(made, config, tally, seed)
+        corpus = _finish(made, config, tally, run, seed)
         for split in SPLITS:
             write_examples(run.path / f"{split}.jsonl", getattr(corpus, split))
         write_json(run.path / "roles.json", corpus.roles)
@@ -196,7 +196,7 @@ def _roles(config: CurateConfig, examples: Sequence[Example], asked: Mapping[str
     return choose_roles(categories, settled(examples, asked), seed)
 
 
-def _finish(corpus: Corpus, config: CurateConfig, tally: Tally, seed: int) -> Corpus:
+def _finish(corpus: Corpus, config: CurateConfig, tally: Tally, run: Run, seed: int) -> Corpus:
     """Take out what the contamination files name, balance, and demonstrate."""
     train, validation = corpus.train, corpus.validation
     if config.contamination:
@@ -215,6 +215,10 @@ def _finish(corpus: Corpus, config: CurateConfig, tally: Tally, seed: int) -> Co
                 ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in tally.left_out.items() if n) or "too few prompts"
             )
             raise BadInput(f"no {split} prompt is left ({reasons})", "curate", "add sources, or loosen shares, roles and filters")
+    gone = sorted({e.kind for e in corpus.train} - {e.kind for e in train})
+    if gone:
+        lost = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in tally.left_out.items() if n)
+        run.say(f"warning: no {' and no '.join(gone)} prompt is left to train on ({lost})")
     return Corpus(train, validation, corpus.test, corpus.roles)
 
 

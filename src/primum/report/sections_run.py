@@ -25,7 +25,7 @@ PANELS: tuple[tuple[str, str, str, float, tuple[float | None, float | None]], ..
     ("validation.over_refusal", "Validation: over-refusal", "% of replies", 100, (0, 100)),
     ("validation.useful", "Validation: usefulness", "% of replies", 100, (0, 100)),
     ("validation.accuracy", "Validation: task accuracy", "% of tasks", 100, (0, 100)),
-    ("kl", "KL from the reference", "nats a token", 1, (0, None)),
+    ("kl", "KL from the reference", "nats a rollout", 1, (0, None)),
     ("entropy", "Entropy", "nats a token", 1, (0, None)),
     ("thought_tokens", "Thought length", "tokens", 1, (0, None)),
     ("reply_tokens", "Reply length", "tokens", 1, (0, None)),

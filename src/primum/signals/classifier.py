@@ -58,9 +58,13 @@ def _load(folder: str) -> tuple[Any, Any, int]:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
+        found = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"the classifier does not load: {error}", folder, "save model and tokenizer there") from error
+    model, loading = found
+    if loading["missing_keys"]:  # transformers would fill them at random, and the judge would be a coin
+        missing = ", ".join(sorted(loading["missing_keys"])[:3])
+        raise BadInput(f"the classifier has no weights for {missing}", folder, "give a model that was trained to classify")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if model.config.pad_token_id is None:

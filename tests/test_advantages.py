@@ -48,3 +48,8 @@ def test_advantages_are_finite_and_sum_to_zero_in_every_group(rewards, scale):
     found = group_advantages(torch.tensor(rewards), group=4, scale=scale).view(3, 4)
     assert found.isfinite().all()
     assert found.sum(1).abs().max() < 1e-4
+
+
+def test_rounding_of_equal_rewards_is_no_advantage():
+    rewards = torch.tensor([0.2154025137424469] * 3 + [torch.nan])
+    assert group_advantages(rewards, group=4, scale=True).tolist() == [0.0] * 4

@@ -58,7 +58,8 @@ def on_public_data(model: Path, output: Path, *settings: str) -> Done:
 
 def test_a_model_that_says_nothing_whole_is_never_called_safe(qwen: Path, tmp_path: Path) -> None:
     kinds = "{harmful: 8, borderline: 4, benign: 4, task: 8}"
-    settings = ["coldstart.epochs=1", "coldstart.demonstrations=16", f"curate.limit_per_kind={kinds}", *limits(24)]
+    settings = ["coldstart.epochs=1", "coldstart.demonstrations=16", f"curate.limit_per_kind={kinds}",
+                "refine.demonstrations=false", *limits(24)]  # fmt: skip
     said = on_public_data(qwen, tmp_path, *settings)
     assert said.returncode == 0, said.stderr
     report = read(tmp_path / "x/report.json")
@@ -70,7 +71,8 @@ def test_a_model_that_says_nothing_whole_is_never_called_safe(qwen: Path, tmp_pa
         assert harm["unscored"] > 0.5 * (harm["n"] + harm["unscored"])
     page = (tmp_path / "x/report.md").read_text(encoding="utf-8")
     assert "Reward and judge are one signal (keyword rules)" in page
-    assert "There is no distilled arm" in page
+    assert "The stage refine was skipped, so the hybrid is RL after SFT alone" in page
+    assert "The stage distill was skipped, so there is no distilled arm" in page
     assert "unscored, over the limit" in page
     assert "Safer" not in page
     assert report["roles"]["test"]

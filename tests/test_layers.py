@@ -7,7 +7,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "primum"
 LAYERS = (
-    ("types",), ("config", "stats"), ("run",), ("policy", "microworld"), ("signals",), ("reward", "evaluate"),
+    ("types",), ("config", "stats", "beside"), ("run",), ("policy", "microworld"), ("signals",), ("reward", "evaluate"),
     ("curate", "coldstart", "reinforce", "refine", "distill", "compare"), ("pipeline", "report"), ("cli",),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

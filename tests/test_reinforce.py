@@ -505,7 +505,7 @@ def test_every_setting_changes_something(tmp_path):
     changes = {
         "steps": 2, "prompts": 5, "group": 3, "mix": Mix(task=0), "learning_rate": 1e-3, "warmup_steps": 0, "temperature": 0.7,
         "limit_tokens": 4, "loss": "grpo", "scale": "std", "clip_low": 0.01, "clip_high": 0.01, "kl": 0.5, "inner_epochs": 2,
-        "minibatches": 2, "max_grad_norm": 1e-3, "evaluate_every": 1,
+        "minibatches": 2, "max_grad_norm": 1e-3, "evaluate_every": 1, "schedule": "constant",
     }  # fmt: skip
     base = {"steps": 3, "inner_epochs": 3, "learning_rate": 1e-2}
     plain, run = train(tmp_path / "plain", validate=blind, **base)

@@ -71,8 +71,9 @@ def test_each_kind_is_asked_its_own_question() -> None:
 @pytest.mark.parametrize("kind", ["harmful", "borderline", "benign", "task"])
 def test_form_is_a_gate_not_a_term(kind: Kind) -> None:
     bad = [rollout(kind, REFUSED, form=False), rollout(kind, REFUSED, cut=True), rollout(kind, "是的", form=False)]
-    assert totals(0.0, 1.0, 1.0, bad) == [0.0, 0.0, 0.0]
-    assert totals(NAN, NAN, NAN, bad) == [0.0, 0.0, 0.0]
+    # Nothing is earned, and foreign letters cost as always: being cut short must not pay for them.
+    assert totals(0.0, 1.0, 1.0, bad) == [0.0, 0.0, -0.5]
+    assert totals(NAN, NAN, NAN, bad) == [0.0, 0.0, -0.5]
 
 
 def test_foreign_letters_cost_their_share() -> None:
@@ -195,8 +196,9 @@ def test_one_signal_may_not_be_reward_and_judge_unless_the_recipe_knows() -> Non
 
 def test_two_word_lists_are_two_signals_and_one_classifier_is_one() -> None:
     settings = RewardConfig(words="a.txt", classifier="/models/guard")
-    assert reward_source("keyword", settings) == "keyword:a.txt" != reward_source("keyword", RewardConfig())
-    assert reward_source("classifier", settings) == "classifier:/models/guard"
+    assert reward_source("keyword", settings).endswith("/a.txt")
+    assert reward_source("keyword", RewardConfig()) == "keyword"
+    assert reward_source("classifier", settings) == reward_source("classifier", RewardConfig(classifier="/models/./guard"))
     assert reward_source("own:reward", settings) == "own:reward"
 
 

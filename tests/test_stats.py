@@ -106,9 +106,21 @@ def test_a_difference_of_lengths_is_bootstrapped_over_prompts():
     assert (gap.mean, gap.low, gap.high) == (3.0, 3.0, 3.0)
 
 
+def test_one_prompt_alone_has_no_interval_and_full_agreement_still_has_width():
+    assert math.isnan(paired_difference([0.0, 1.0], [1.0, 1.0], ["a", "a"]).low)
+    assert math.isnan(estimate([0.3]).high)
+    healed = paired_difference([1.0] * 12, [0.0] * 12, [str(i // 3) for i in range(12)])  # 4 prompts, all the same way
+    assert healed.mean == -1.0
+    assert -1.0 <= healed.low < healed.high
+    assert healed.high > -0.95
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 5))
 def test_low_mean_high_are_in_order(values, per_prompt):
     found = estimate(values, [str(i // per_prompt) for i in range(len(values))])
+    if math.isnan(found.low):  # one prompt alone, and neither all 0 nor all 1
+        assert len(values) <= per_prompt
+        return
     assert found.low - 1e-9 <= found.high
     assert found.low >= -1e-9
     assert found.high <= 1 + 1e-9

@@ -61,7 +61,8 @@ def run(
         _remove_run(folder)
     directory = Run(folder, _console(as_json), quiet=quiet or as_json)
     try:
-        pipeline(recipe, directory)
+        with directory.alone():
+            pipeline(recipe, directory)
     except (BadInput, OSError):
         directory.withdraw()
         raise
@@ -190,9 +191,12 @@ def _run_name(path: Path | None, overrides: list[str]) -> str:
 def _remove_run(folder: Path) -> None:
     import shutil
 
+    from primum.run import Run
+
     if not (folder / "config.json").exists():
         raise BadInput("--fresh removes only run directories, and this has no config.json", str(folder), "remove it yourself")
-    shutil.rmtree(folder)
+    with Run(folder).alone():
+        shutil.rmtree(folder)
 
 
 def _show(directory: Any, as_json: bool) -> None:

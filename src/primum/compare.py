@@ -84,7 +84,7 @@ def _hacking(measured: Mapping[str, list[Measured]], corpus: Corpus, reward: Rew
             [1.0 - m.harm_in_reply for m in before],
             [1.0 - m.harm_in_reply for m in after],
         )
-        found = hacking(*sides, clusters=[m.rollout.example.id for m in before])
+        found = hacking(*sides, clusters=[m.rollout.example.cluster for m in before])
         out.append({"arm": arm, "from": start, "reward": reward_name, **found})
     return out
 
@@ -95,11 +95,12 @@ def _harmful(measured: Sequence[Measured], corpus: Corpus) -> list[Measured]:
 
 
 def _opinion(reward: Reward, measured: Sequence[Measured]) -> list[float]:
-    """The reward's harmlessness of each rollout, or its total where it has no such part."""
+    """The reward's harmlessness of each rollout the judge could tell of, or its total where it has no such part."""
     if not measured:
         return []
     rewards = reward([m.rollout for m in measured])
-    return rewards.parts.get("harmless", rewards.total)
+    seen = rewards.parts.get("harmless", rewards.total)
+    return [math.nan if math.isnan(m.harm_in_reply) else x for m, x in zip(measured, seen, strict=True)]
 
 
 def _too_many_unscored(summaries: Mapping[str, dict[str, Any]], most: float = 0.02) -> list[str]:

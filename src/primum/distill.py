@@ -7,14 +7,10 @@ from pydantic import Field
 from primum.policy import Policy, load
 from primum.policy.finetune import FinetuneConfig, Validate, finetune, restore
 from primum.policy.shrink import parameters, shrink
-from primum.policy.traces import TraceConfig, collect, some
+from primum.policy.traces import NothingToImitate, TraceConfig, collect, some
 from primum.reward.types import Reward
 from primum.run import Run
-from primum.types import BadInput, Corpus, Example
-
-
-class NothingToImitate(BadInput):
-    """The teacher gave no trace that a student could learn from."""
+from primum.types import Corpus, Example
 
 
 class DistillConfig(FinetuneConfig, TraceConfig):

@@ -15,11 +15,12 @@ from primum.coldstart import ColdstartConfig, coldstart
 from primum.compare import compare
 from primum.config import Config, differences
 from primum.curate import CurateConfig, curate
-from primum.distill import DistillConfig, NothingToImitate, distill, make_student
+from primum.distill import DistillConfig, distill, make_student
 from primum.evaluate import EvaluateConfig, Judge, JudgeConfig, build_judge, measure, validation_summary
 from primum.microworld import BLOCKED_WORDS, BaseConfig, Oracle, base_checkpoint
 from primum.policy import Policy, load
 from primum.policy.model import check_folder, is_local
+from primum.policy.traces import NothingToImitate
 from primum.refine import RefineConfig, refine
 from primum.reinforce import ReinforceConfig, reinforce
 from primum.reward import Reward, RewardConfig, build_reward, forgiving, reward_source
@@ -92,9 +93,7 @@ def pipeline(recipe: Recipe, run: Run) -> None:
     rl = made.reinforce("3-alone", base, recipe.reinforce, budget)
 
     arms = {"base": base, "sft": sft, "rl": rl, "sft_rl": sft_rl, "hybrid": hybrid}
-    if distilled is None:
-        notes.append("There is no distilled arm: none of its teacher's rollouts was whole and well formed.")
-    else:
+    if distilled is not None:
         arms["distilled"] = distilled
     reward = made.reward(Ledger())
     compare(
@@ -106,7 +105,7 @@ def pipeline(recipe: Recipe, run: Run) -> None:
         recipe.evaluate,
         run.child("6-compare"),
         reward_name=recipe.reinforce.reward,
-        notes=notes,
+        notes=[*notes, *made.skipped],
     )
 
 
@@ -119,6 +118,7 @@ class _Stages:
         self.recipe, self.run, self.judge = recipe, run, judge
         self.stage = {name: run.child(name) for name in STAGES[1:-1]}
         self.finished_before = set(run.path.rglob("done"))
+        self.skipped: list[str] = []
 
     def head_start(self, base: Policy) -> tuple[str, ...]:
         """The command that trains the RL-only arm meanwhile, where that arm is small and a core is free."""
@@ -142,23 +142,18 @@ class _Stages:
 
     def refine(self, reasoner: Policy, base: Policy, budget: float) -> Policy:
         run, recipe = self.stage["4-refine"], self.recipe
-        if budget <= 0:
-            if run.done() is None:
-                run.finish(skipped="the budget was spent")
-                run.say("refine: skipped, the budget is spent; the hybrid is RL after SFT")
-            return reasoner
         rejection, again = run.child("sft"), run.child("rl")
-        refined = refine(
-            reasoner,
-            base,
-            self.corpus,
-            self.reward(rejection.ledger),
-            self._validate(rejection),
-            recipe.refine,
-            rejection,
-            seed=recipe.seed,
-            budget_flops=budget,
-        )
+        reward, validate = self.reward(rejection.ledger), self._validate(rejection)
+        if self._skip("refine", run, "the budget was spent" if budget <= 0 else ""):
+            return reasoner
+        try:
+            refined = refine(
+                reasoner, base, self.corpus, reward, validate, recipe.refine, rejection, seed=recipe.seed, budget_flops=budget
+            )
+        except NothingToImitate as error:
+            run.ledger.restore(asdict(rejection.ledger))
+            self._skip("refine", run, str(error))
+            return reasoner
         second = self.reinforce("4-refine", refined, recipe.second, budget - rejection.ledger.flops, again)
         run.ledger.restore(asdict(total([rejection.ledger, again.ledger])))
         run.finish()
@@ -167,7 +162,7 @@ class _Stages:
     def distill(self, teacher: Policy, budget: float) -> Policy | None:
         """The student; None where its teacher says nothing that could be imitated."""
         run, recipe = self.stage["5-distill"], self.recipe
-        if "skipped" in (run.done() or {}):
+        if self._skip("distill", run):
             return None
         student = make_student(teacher, self.corpus, recipe.distill, seed=recipe.seed)
         validate, reward = self._validate(run), self.reward(run.ledger)
@@ -175,10 +170,21 @@ class _Stages:
             return distill(
                 teacher, student, self.corpus, validate, recipe.distill, run, seed=recipe.seed, budget_flops=budget, reward=reward
             )
-        except NothingToImitate as error:  # the other arms are worth their comparison
-            run.finish(skipped=str(error))
-            run.say(f"distill: skipped, {error}")
+        except NothingToImitate as error:
+            self._skip("distill", run, str(error))
             return None
+
+    def _skip(self, name: str, run: Run, why: str = "") -> bool:
+        """Whether a stage is skipped, now that there is a reason or on an earlier start: the other arms are worth comparing."""
+        noted = run.done()
+        if why and noted is None:
+            run.finish(skipped=why)
+            run.say(f"{name}: skipped, {why}")
+        skipped = why or (noted or {}).get("skipped", "")
+        if skipped:
+            arm = "the hybrid is RL after SFT alone" if name == "refine" else "there is no distilled arm"
+            self.skipped.append(f"The stage {name} was skipped, so {arm}: {skipped}.")
+        return bool(skipped)
 
     def reward(self, ledger: Ledger, name: str = "") -> Reward:
         """The reward that training asks, its oracle's answers metered in `ledger`; "" is reinforce.reward."""
@@ -240,10 +246,14 @@ def claim(recipe: Recipe, run: Run) -> None:
     """Make the directory this recipe's, or refuse one that was begun with other settings."""
     wanted = plain(recipe.model_dump())
     path = run.path / "config.json"
+    now = environment()
     if not path.exists():
-        write_json(run.path / "environment.json", environment())
+        write_json(run.path / "environment.json", now)
         write_json(path, wanted)
         return
+    begun = read_json(run.path / "environment.json")
+    if begun.get("git") != now["git"]:
+        run.say(f"warning: this run was begun with code {begun.get('git')}, and goes on with {now['git']}")
     changed = differences(read_json(path), wanted)
     if changed:
         raise BadInput(
@@ -261,15 +271,21 @@ def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
             return []
         asked = f"The reward asks this very judge, metered and wrong in {recipe.reward.oracle_noise:.0%} of its answers: "
         return [asked + "harm on the categories trained on only shows that training worked, unseen ones are the evidence."]
+    rules = recipe.curate.world == "files" and not all(":" in name for name in rewards)
+    also = "Usefulness and correctness are judged by rules that the reward asks too: they show what was trained, no more."
+    notes = [also] if rules else []
     if judge.source not in {reward_source(name, recipe.reward) for name in rewards}:
-        return []
+        return notes
     if not recipe.judge.shared_with_reward:
         raise BadInput(
             f"the reward and the judge are one signal, {judge.name}",
             "judge.harm",
             "choose another judge, or set judge.shared_with_reward=true and read the harm rates as the reward's own opinion",
         )
-    return [f"Reward and judge are one signal ({judge.name}): harm rates here are the reward's own opinion, not evidence."]
+    return [
+        f"Reward and judge are one signal ({judge.name}): harm rates here are the reward's own opinion, not evidence.",
+        *notes,
+    ]
 
 
 def choose_reward(recipe: Recipe, ledger: Ledger, name: str = "") -> Reward:

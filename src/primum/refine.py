@@ -6,10 +6,10 @@ from typing import Literal
 
 from primum.policy import Policy
 from primum.policy.finetune import FinetuneConfig, Validate, finetune, restore
-from primum.policy.traces import TraceConfig, collect, some
+from primum.policy.traces import NothingToImitate, TraceConfig, collect, some
 from primum.reward.types import Reward
 from primum.run import Run
-from primum.types import BadInput, Corpus
+from primum.types import Corpus
 
 
 class RefineConfig(FinetuneConfig, TraceConfig):
@@ -38,7 +38,8 @@ def refine(
     )  # fmt: skip
     shown = accepted + (corpus.demonstrations if config.demonstrations else [])
     if not shown:
-        raise BadInput("no rollout was good enough to imitate", str(run.path / "accepted.json"), "lower refine.least_reward")
+        where = str(run.path / "accepted.json")
+        raise NothingToImitate("no rollout was good enough to imitate", where, "lower refine.least_reward")
     child = run.child("sft")
     child.ledger = run.ledger  # one meter, so that a resumed run counts the same
     refined = finetune(

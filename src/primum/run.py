@@ -24,6 +24,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from primum.types import BadInput, Example, Rollout
 
+try:
+    import fcntl
+except ImportError:  # no such locks on this system
+    fcntl = None  # type: ignore[assignment]
+
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy", "pyarrow")
 
 
@@ -82,6 +87,18 @@ class Run:
                 pass
         except OSError as error:
             raise BadInput(f"cannot write here, {error.strerror}", str(path), "choose another folder with --output") from None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the directory: a second process that wants it is refused. The system lets go when this one ends."""
+        with (self.path / "lock").open("w") as lock:
+            try:
+                if fcntl is not None:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                remedy = "wait for it, stop it, or choose another --name"
+                raise BadInput("another process is working on this run", str(self.path), remedy) from None
+            yield
 
     def child(self, name: str) -> Run:
         return Run(self.path / name, self.console, quiet=self.quiet)

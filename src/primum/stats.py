@@ -75,8 +75,8 @@ def exactly(value: float) -> Estimate:
 def paired_difference(a: Sequence[float], b: Sequence[float], clusters: Sequence[str], *, seed: int = 0) -> Estimate:
     """Mean of b − a over the same rollouts' prompts, with a 95 % interval over prompts.
 
-    A pair with an unscored side is left out and counted. One pair of 0/1 values per prompt, or
-    several that never disagree, gets Bonett and Price's (2012) adjusted Wald interval, which is
+    A pair with an unscored side is left out and counted; one prompt alone has no interval. One pair of 0/1 values per prompt, or
+    several that all tell the same, gets Bonett and Price's (2012) adjusted Wald interval, which is
     wider than nothing where no pair disagrees; anything else the bootstrap of `estimate`.
 
     >>> paired_difference([0.0] * 48, [0.0] * 48, [str(i) for i in range(48)]).high > 0.05
@@ -90,8 +90,9 @@ def paired_difference(a: Sequence[float], b: Sequence[float], clusters: Sequence
         return Estimate(math.nan, math.nan, math.nan, 0, unscored)
     scored, names = gap[kept], np.asarray(clusters)[kept]
     groups, binary = len(np.unique(names)), np.isin((before[kept], after[kept]), (0.0, 1.0)).all()
-    if binary and (groups == n or not scored.any()):
-        low, high = _bonett_price(int((scored > 0).sum()), int((scored < 0).sum()), groups)
+    if binary and (groups == n or np.ptp(scored) == 0):
+        gained, lost = (round(float(side.mean()) * groups) for side in (scored > 0, scored < 0))
+        low, high = _bonett_price(gained, lost, groups)
     else:
         low, high = _bootstrap(scored, names, seed)
     return Estimate(float(scored.mean()), low, high, n, unscored)
@@ -109,7 +110,7 @@ def _bootstrap(values: np.ndarray, clusters: np.ndarray, seed: int, draws: int =
     sums = np.bincount(index, weights=values)
     counts = np.bincount(index)
     if len(sums) == 1:
-        return float(values.min()), float(values.max())
+        return math.nan, math.nan  # one draw tells nothing of the next
     rng = np.random.default_rng(seed)
     picks = rng.integers(0, len(sums), size=(draws, len(sums)))
     means = sums[picks].sum(1) / counts[picks].sum(1)

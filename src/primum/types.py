@@ -17,6 +17,7 @@ class Example:
     `category` names the harm of a harmful prompt, and the harm a borderline one resembles.
     `answer` is what a task's reply is checked against. `thought` and `reply` are the
     demonstration; an example without a reply has none. `twin` is the id of the benign twin.
+    Prompts that ask the same thing in other words share a `meaning`: intervals resample those.
     """
 
     id: str
@@ -28,6 +29,12 @@ class Example:
     reply: str = ""
     twin: str = ""
     source: str = ""
+    meaning: str = ""
+
+    @property
+    def cluster(self) -> str:
+        """What rollouts must share to count as one draw: the meaning, or the prompt itself."""
+        return self.meaning or self.id
 
     def to_json(self) -> dict[str, str]:
         return {k: v for k, v in asdict(self).items() if v}

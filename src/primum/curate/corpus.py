@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
-from rich.markup import escape
 
 from primum.config import Config
 from primum.curate.contamination import contaminated, read_prompts
@@ -86,7 +85,7 @@ def curate(
         report = _report(corpus, tally)
         write_json(run.path / "curation.json", report)
     run.finish(kept=report["kept"], roles=corpus.roles)
-    run.say(escape(_line(corpus, tally)))
+    run.say(_line(corpus, tally))
     return corpus
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -45,13 +46,13 @@ def build_judge(config: JudgeConfig) -> Judge:
         )
     if config.harm == "keyword":
         harm: Signal = partial(keyword_harm, words=load_words(config.words))
-        return _text_judge("keyword rules", f"keyword:{config.words}", harm)
+        return _text_judge("keyword rules", f"keyword:{os.path.realpath(config.words)}" if config.words else "keyword", harm)
     if not config.classifier:
         raise BadInput(
             "no classifier to judge harm with", "judge.classifier", "name a sequence-classification folder, or judge.harm=keyword"
         )
     harm = classifier(config.classifier, config.harmful_label or None)
-    return _text_judge(f"classifier {config.classifier}", f"classifier:{config.classifier}", harm)
+    return _text_judge(f"classifier {config.classifier}", f"classifier:{os.path.realpath(config.classifier)}", harm)
 
 
 def answered(rollouts: Sequence[Rollout]) -> list[float]:

@@ -67,7 +67,7 @@ def paired(
             left, right = _chosen(arms[a], metric, corpus), _chosen(arms[b], metric, corpus)
             if [m.rollout.example.id for m in left] != [m.rollout.example.id for m in right]:
                 raise ValueError(f"{a} and {b} were not measured on the same prompts")
-            clusters = [m.rollout.example.id for m in left]
+            clusters = [m.rollout.example.cluster for m in left]
             difference = paired_difference([value(m) for m in left], [value(m) for m in right], clusters)
             out.append({"metric": metric, "a": a, "b": b, "difference": difference})
     return out
@@ -120,4 +120,4 @@ def _chosen(measured: Sequence[Measured], metric: str, corpus: Corpus) -> list[M
 
 
 def _estimate(measured: Sequence[Measured], value: Value) -> Estimate:
-    return estimate([value(m) for m in measured], [m.rollout.example.id for m in measured])
+    return estimate([value(m) for m in measured], [m.rollout.example.cluster for m in measured])

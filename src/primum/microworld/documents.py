@@ -1,8 +1,9 @@
 """The texts the base model is trained on. Every raw material of later phenomena has a frequency here.
 
 Facts, moral facts of *all* categories (knowledge present, but not linked to refusing), sums, and
-requests that are mostly complied with, harmful or not. No document pairs a harmful request with
-the moral thought that would decide it.
+requests that are mostly complied with, harmful or not. No dialogue answers a harmful request with
+the moral thought that would decide it; but some facts (`wishes`) follow the words "user wants …", so
+the base has read the reasoning of every category, held-out ones too, without a verdict or a refusal.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ class CorpusConfig(Config):
 
     share_a: float = Field(0.68, ge=0, le=1)  # documents in language A
     facts: float = Field(0.36, ge=0, le=1)  # facts, moral facts and glosses; the rest is dialogue
+    glosses: float = Field(0.25, ge=0, le=1)  # of the lines of facts: what a verb form means
+    sequences: float = Field(0.15, ge=0, le=1)  # of the lines of facts: whether two steps on one thing are bad together
+    wishes: float = Field(0.3, ge=0, le=1)  # of the other lines of facts: they follow "user wants …", as a thought would
     sums: float = Field(0.4, ge=0, le=1)  # of the dialogues
     harmful: float = Field(0.4, ge=0, le=1)  # of the requests; as many look-alikes, the rest plainly benign
     format_share: float = Field(0.6, ge=0, le=1)  # dialogues with <think>; about 0.04 makes the "wild" base
@@ -60,26 +64,26 @@ def document(config: CorpusConfig, draw: random.Random) -> str:
     """One text of the base corpus."""
     language: Language = "A" if draw.random() < config.share_a else "B"
     if draw.random() < config.facts:
-        return _knowledge(language, draw)
+        return _knowledge(config, language, draw)
     if draw.random() < config.sums:
         return _sum(config, language, draw)
     return _request(config, language, draw)
 
 
-def _knowledge(language: Language, draw: random.Random) -> str:
+def _knowledge(config: CorpusConfig, language: Language, draw: random.Random) -> str:
     """A run of related facts: what a thing is, and what doing something to such a thing is."""
     lines: list[str] = []
     for _ in range(draw.choice((1, 2, 3))):
         target, verb = draw.choice(list(TARGETS)), draw.choice(list(VERBS))
         kind, pick = attribute(target), draw.random()
-        if pick < 0.25:
+        if pick < config.glosses:
             lines.append(_gloss(language, draw))
-        elif pick < 0.4:
+        elif pick < config.glosses + config.sequences:
             pair = ("seal", "heat") if draw.random() < 0.4 else (verb, draw.choice(list(VERBS)))
             lines.append(say_sequence_moral((pair[0], target), (pair[1], target), language))
         else:
             context = draw.choice(["", "", *CONTEXTS])
-            wanted = say_want(Request(((verb, target),), context), language) if draw.random() < 0.3 else ""
+            wanted = say_want(Request(((verb, target),), context), language) if draw.random() < config.wishes else ""
             lines += [wanted, say_fact(target, language), say_moral(verb, kind, context, language)]
     return " ".join(line for line in lines if line)
 

@@ -20,6 +20,7 @@ from primum.microworld.prompts import (
     draw_sum,
     say_answer,
     say_request,
+    say_steps,
     say_sum,
     twin,
     work_out,
@@ -40,15 +41,22 @@ class MicroworldConfig(Config):
 
 
 def build_corpus(config: MicroworldConfig, seed: int) -> Corpus:
-    """Examples with demonstrations, no prompt twice, held-out categories and their look-alikes only where they belong."""
+    """Examples with demonstrations, no prompt twice, and no harm of a held-out category in training.
+
+    Test prompts of trained categories are new wordings, of meanings that training may know; a
+    look-alike may mean what a trained one means (`break stone` resembles H1 and H5).
+    """
     roles = {"train": config.train, "validation": config.validation, "test": config.test}
-    for name in (name for names in roles.values() for name in names):
+    named = [name for names in roles.values() for name in names]
+    twice = sorted({name for name in named if named.count(name) > 1})
+    if twice:
+        raise BadInput(f"{', '.join(twice)} named in two roles or twice", "microworld roles", "give each category one role")
+    for name in named:
         if name not in CATEGORIES:
             raise BadInput(f"no harm category '{name}'", "microworld roles", f"choose among {', '.join(CATEGORIES)}")
     maker = _Maker(config.share_a, random.Random(f"corpus-{seed}"))
-    everything = [name for names in roles.values() for name in names]
     n = config.test_examples
-    test = [e for name in everything for e in maker.pairs(name, n)] + maker.benign(3 * n) + maker.tasks(3 * n)
+    test = [e for name in named for e in maker.pairs(name, n)] + maker.benign(3 * n) + maker.tasks(3 * n)
     validation = maker.split(config.validation, config.validation_examples)
     return Corpus(maker.split(config.train, config.train_examples), validation, test, roles)
 
@@ -93,7 +101,8 @@ class _Maker:
         said = language or self._language()
         request, prompt = self._unseen(make, lambda r: say_request(r, said, self.draw))
         thought, reply = demonstrate(request, said, self.draw)
-        return self._example(prompt, kind, category, thought=thought, reply=reply)
+        meaning = f"{say_steps(request.steps, 'A')} | {request.context}"
+        return self._example(prompt, kind, category, thought=thought, reply=reply, meaning=meaning)
 
     def _unseen(self, make: Callable[[], Any], say: Callable[[Any], str]) -> tuple[Any, str]:
         for _ in range(1000):

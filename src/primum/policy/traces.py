@@ -17,11 +17,15 @@ from primum.policy.finetune import fingerprint
 from primum.policy.model import Policy
 from primum.policy.sample import sample
 from primum.run import Run, read_jsonl, rollout_row, write_json, write_text
-from primum.types import Example, Rollout
+from primum.types import BadInput, Example, Rollout
 
 Totals = Callable[[Sequence[Rollout]], list[float]]
 Text = tuple[str, str, str]  # prompt, thought, reply
 CHUNK = 128  # prompts between two saves
+
+
+class NothingToImitate(BadInput):
+    """No rollout was good enough to be a demonstration."""
 
 
 class TraceConfig(Config):

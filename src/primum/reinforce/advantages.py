@@ -15,7 +15,8 @@ def group_advantages(rewards_N: Tensor, group: int, *, scale: bool = False) -> T
     A_i = A_i / (std(r) + 1e-6)   when scale: Shao et al. 2024 (GRPO), arXiv:2402.03300
 
     Siblings are adjacent; std divides by n - 1, as TRL's does. An unscored rollout (nan)
-    neither moves the mean nor learns, so a group with one scored member teaches nothing.
+    neither moves the mean nor learns, so a group with one scored member teaches nothing, and
+    equal rewards give exactly 0: rounding is not blown up by a small deviation.
 
     >>> group_advantages(torch.tensor([1.0, 0.0, torch.nan, 1.0]), group=4)
     tensor([ 0.3333, -0.6667,  0.0000,  0.3333])
@@ -27,7 +28,7 @@ def group_advantages(rewards_N: Tensor, group: int, *, scale: bool = False) -> T
     if scale:
         variance_P1 = centred_PG.square().sum(1, keepdim=True) / (count_P1 - 1).clamp(min=1)
         centred_PG = centred_PG / (variance_P1.sqrt() + 1e-6)
-    return centred_PG.reshape(-1)
+    return (centred_PG * informative(rewards_N, group)[:, None]).reshape(-1)
 
 
 def informative(rewards_N: Tensor, group: int) -> Tensor:

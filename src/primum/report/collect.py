@@ -130,8 +130,8 @@ def _arms(raw: dict[str, Any]) -> dict[str, Any]:
         given = raw[arm] if isinstance(raw[arm], dict) else {}
         metrics = {k: estimate(given.get(k)) for k in REQUIRED}
         metrics |= {k: estimate(v) for k, v in given.items() if is_estimate(v) or isinstance(v, (int, float))}
-        categories = given.get("harm_by_category") or {}
-        out[arm] = {**metrics, "harm_by_category": {str(k): estimate(v) for k, v in categories.items()}}
+        categories = {name: given.get(name) or {} for name in ("harm_by_category", "over_refusal_by_category")}
+        out[arm] = {**metrics, **{name: {str(k): estimate(v) for k, v in found.items()} for name, found in categories.items()}}
     return out
 
 

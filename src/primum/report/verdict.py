@@ -99,7 +99,11 @@ def _kept(seen: dict[str, dict[str, Any]]) -> str:
     if not seen:
         return "This run cannot tell."
     losses, gains = _reading(seen, "worse"), _reading(seen, "better")
-    said = f"Not all of it: worse in {_listed(losses)}" if losses else "Yes, as far as this run can see: no loss beyond chance"
+    said = (
+        f"Not all of it: worse in {_listed(losses)}"
+        if losses
+        else "No loss was seen; the sizes that this run could have missed are given"
+    )
     return said + (f"; better in {_listed(gains)}." if gains else ".")
 
 

@@ -46,7 +46,7 @@ def compose(sources: Sources, config: RewardConfig) -> Reward:
 
     harmful: 1 − harm of the whole response, less `clear_refusal` where it does not refuse;
     borderline, benign: usefulness of the reply; task: correctness. Form gates: a truncated or
-    ill-formed rollout earns 0 whatever it says. Foreign letters cost `language` times their share.
+    ill-formed rollout earns nothing, whatever it says. Foreign letters cost `language` times their share.
     """
 
     def reward(rollouts: Sequence[Rollout]) -> Rewards:
@@ -134,7 +134,7 @@ def _ask(signal: Signal, rollouts: Sequence[Rollout], *kinds: str) -> list[float
 
 def _total(rollout: Rollout, parts: dict[str, float], config: RewardConfig) -> float:
     if not parts["form"]:
-        return 0.0
+        return -config.language * parts["mixing"]  # not even to be cut short pays for an answer in the wrong language
     kind = rollout.example.kind
     value = parts["correct"] if kind == "task" else parts["useful"] if kind != "harmful" else parts["harmless"]
     if kind == "harmful" and parts.get("refused") == 0.0 and not math.isnan(value):

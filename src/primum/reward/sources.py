@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
@@ -50,7 +51,8 @@ def build_reward(name: str, config: RewardConfig, *, oracle: Oracle | None, word
 
 def reward_source(name: str, config: RewardConfig) -> str:
     """What the reward's harm signal is, in the words of `Judge.source`, to tell whether both are one."""
-    return {"keyword": f"keyword:{config.words}", "classifier": f"classifier:{config.classifier}"}.get(name, name)
+    path = {"keyword": config.words, "classifier": config.classifier}.get(name, "")
+    return f"{name}:{os.path.realpath(path)}" if path else name
 
 
 def not_refused(rollouts: Sequence[Rollout]) -> list[float]:

@@ -13,7 +13,7 @@ import pytest
 from primum.config import known_keys, load_recipe
 from primum.evaluate import METRICS
 from primum.microworld import CorpusConfig
-from primum.pipeline import Recipe, find_recipe
+from primum.recipe import Recipe, find_recipe
 from primum.run import Ledger
 
 ROOT = Path(__file__).parents[1]

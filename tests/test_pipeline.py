@@ -11,7 +11,7 @@ import pytest
 from conftest import Finished
 from small import SETTINGS, Done, read
 
-from primum.pipeline import Recipe, find_recipe
+from primum.recipe import Recipe, find_recipe
 from primum.run import read_jsonl
 
 STEPS_OF = {

@@ -17,7 +17,7 @@ from primum.cli import app
 from primum.config import Config, differences, known_keys, load_recipe
 from primum.curate import Source
 from primum.microworld import BaseConfig
-from primum.pipeline import Recipe, find_recipe
+from primum.recipe import Recipe, find_recipe
 from primum.run import plain, read_json
 from primum.types import BadInput
 

@@ -9,7 +9,7 @@ import pytest
 from primum.evaluate import JudgeConfig, build_judge
 from primum.microworld import BLOCKED_WORDS, Oracle
 from primum.microworld.judge import harm_in_reply
-from primum.pipeline import Recipe, check, check_independence
+from primum.recipe import Recipe, check, check_independence
 from primum.reward import RewardConfig, Sources, build_reward, compose, custom, forgiving, reward_source
 from primum.run import Ledger
 from primum.signals import HARM_WORDS

@@ -47,7 +47,8 @@ def run(
     import yaml
 
     from primum.config import load_recipe
-    from primum.pipeline import Recipe, check, find_recipe, pipeline
+    from primum.pipeline import pipeline
+    from primum.recipe import Recipe, check, find_recipe
     from primum.run import Run
 
     path, overrides = find_recipe(settings or [])

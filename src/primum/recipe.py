@@ -1,0 +1,134 @@
+"""The recipe: everything a run depends on, checked before anything is written or trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from primum.coldstart import ColdstartConfig
+from primum.config import Config, differences
+from primum.curate import CurateConfig
+from primum.distill import DistillConfig
+from primum.evaluate import EvaluateConfig, Judge, JudgeConfig, build_judge
+from primum.microworld import BLOCKED_WORDS, BaseConfig, Oracle
+from primum.policy.model import check_folder, is_local
+from primum.refine import RefineConfig
+from primum.reinforce import ReinforceConfig
+from primum.reward import Reward, RewardConfig, build_reward, reward_source
+from primum.run import Ledger, Run, environment, plain, read_json, write_json
+from primum.signals import HARM_WORDS
+from primum.types import BadInput
+
+
+class BudgetConfig(Config):
+    """What each trained arm may spend, by the ledger's FLOPs: SFT, RL and the hybrid the same."""
+
+    tflops: float = Field(7.0, gt=0)  # an arm may stop earlier, on the validation category
+    refine_share: float = Field(0.4, gt=0, lt=1)  # of what the hybrid has left after its cold start, kept for refinement
+
+
+class SecondConfig(ReinforceConfig):
+    """The RL after rejection sampling. Its reward is that of `reinforce` unless it names its own."""
+
+    reward: str = ""
+
+
+class Recipe(Config):
+    """Everything a run depends on."""
+
+    seed: int = 0
+    model: str = "microworld"  # the embedded base, a Hugging Face folder, or a hub name
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = Field(0, ge=0)  # of the CPU; 0: one for a model under 5M parameters, too small to share out, else all
+    budget: BudgetConfig = BudgetConfig()
+    base: BaseConfig = BaseConfig()  # the embedded base; read where model is microworld
+    curate: CurateConfig = CurateConfig()
+    judge: JudgeConfig = JudgeConfig()
+    reward: RewardConfig = RewardConfig()
+    coldstart: ColdstartConfig = ColdstartConfig(epochs=8, demonstrations=1200)
+    reinforce: ReinforceConfig = ReinforceConfig(steps=300, learning_rate=2e-4, patience=4)
+    refine: RefineConfig = RefineConfig(epochs=2, prompts=600, start="reasoner", demonstrations=False, learning_rate=3e-4)
+    second: SecondConfig = SecondConfig(steps=60, learning_rate=1e-4)
+    distill: DistillConfig = DistillConfig(epochs=8, evaluate_every_epochs=2, group=2, learning_rate=2e-3)
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+
+def check(recipe: Recipe) -> tuple[Judge, list[str]]:
+    """The judge, and what the report must warn of; refuses what can be refused before anything is written or trained."""
+    if recipe.curate.world == "files":
+        if recipe.model == "microworld":
+            raise BadInput("the embedded model knows only the micro-world", "model", "name your own, model=PATH")
+        if recipe.judge.harm == "microworld":
+            raise BadInput("the micro-world's judge cannot read other prompts", "judge.harm", "choose keyword or classifier")
+    for path in (recipe.model, recipe.distill.student):
+        if path not in ("microworld", "") and is_local(path):
+            check_folder(Path(path))
+    judge = build_judge(recipe.judge)
+    for name in (recipe.reinforce.reward, recipe.second.reward):
+        choose_reward(recipe, Ledger(), name)
+    return judge, check_independence(recipe, judge)
+
+
+def claim(recipe: Recipe, run: Run) -> None:
+    """Make the directory this recipe's, or refuse one that was begun with other settings."""
+    wanted = plain(recipe.model_dump())
+    path = run.path / "config.json"
+    now = environment()
+    if not path.exists():
+        write_json(run.path / "environment.json", now)
+        write_json(path, wanted)
+        return
+    begun = read_json(run.path / "environment.json")
+    if begun.get("git") != now["git"]:
+        run.say(f"warning: this run was begun with code {begun.get('git')}, and goes on with {now['git']}")
+    changed = differences(read_json(path), wanted)
+    if changed:
+        raise BadInput(
+            f"this run was begun with other settings, {'; '.join(changed[:3])}",
+            str(run.path),
+            "choose another --name, or --fresh to begin anew",
+        )
+
+
+def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
+    """Refuse a result measured by the very signal that was trained on, unless the recipe says it knows."""
+    rewards = {recipe.reinforce.reward, recipe.second.reward or recipe.reinforce.reward}
+    if judge.source == "microworld":
+        if "oracle" not in rewards:
+            return []
+        asked = f"The reward asks this very judge, metered and wrong in {recipe.reward.oracle_noise:.0%} of its answers: "
+        return [asked + "harm on the categories trained on only shows that training worked, unseen ones are the evidence."]
+    rules = recipe.curate.world == "files" and not all(":" in name for name in rewards)
+    also = "Usefulness and correctness are judged by rules that the reward asks too: they show what was trained, no more."
+    notes = [also] if rules else []
+    if judge.source not in {reward_source(name, recipe.reward) for name in rewards}:
+        return notes
+    if not recipe.judge.shared_with_reward:
+        raise BadInput(
+            f"the reward and the judge are one signal, {judge.name}",
+            "judge.harm",
+            "choose another judge, or set judge.shared_with_reward=true and read the harm rates as the reward's own opinion",
+        )
+    return [
+        f"Reward and judge are one signal ({judge.name}): harm rates here are the reward's own opinion, not evidence.",
+        *notes,
+    ]
+
+
+def choose_reward(recipe: Recipe, ledger: Ledger, name: str = "") -> Reward:
+    """The reward `name`, or the one that the recipe names, with the oracle and the words of its world."""
+    world = recipe.curate.world == "microworld"
+    oracle = Oracle(ledger, recipe.reward.oracle_noise, recipe.seed) if world else None
+    words = BLOCKED_WORDS if world else HARM_WORDS
+    return build_reward(name or recipe.reinforce.reward, recipe.reward, oracle=oracle, words=words)
+
+
+def find_recipe(settings: list[str]) -> tuple[Path | None, list[str]]:
+    """The recipe named first, if any, and the overrides: (None, …) is the built-in quickstart."""
+    names = [s for s in settings if "=" not in s or Path(s).is_file()]
+    if len(names) > 1:
+        raise BadInput(f"two recipes, {names[0]} and {names[1]}", "command line", "name one; settings are written key=value")
+    path = Path(names[0]) if names and names[0] != "quickstart" else None
+    return path, [s for s in settings if s not in names]

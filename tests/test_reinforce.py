@@ -20,6 +20,7 @@ from primum.reinforce.advantages import group_advantages, informative
 from primum.reinforce.config import Mix
 from primum.reinforce.draw import counts, draw
 from primum.reinforce.losses import token_weights
+from primum.reinforce.state import State
 from primum.reinforce.update import Batch, Learner, _backward, minibatches, update
 from primum.reward.types import Rewards
 from primum.run import Ledger, Run
@@ -289,7 +290,7 @@ def test_the_policy_that_validates_best_is_returned_and_saved(tmp_path):
 
 def test_the_start_is_returned_where_training_only_harms(tmp_path):
     policy = tiny_policy()
-    trained, _ = train(tmp_path / "run", validate=Selections([0.9, 0.1, 0.9, 0.3]), policy=policy)
+    trained, _ = train(tmp_path / "run", validate=Selections([0.9, 0.1, 0.8, 0.3]), policy=policy)
     assert torch.equal(weights(trained), weights(policy))
 
 
@@ -525,3 +526,10 @@ def test_the_learning_rate_warms_up_and_falls_to_a_tenth() -> None:
         0.25, 1.0, 0.55, 0.1, 0.1,
     ]  # fmt: skip
     assert Learner(tiny_policy(), ReinforceConfig(learning_rate=1.0, schedule="constant")).rate(9, 0.5) == 1.0
+
+
+def test_of_equal_selections_the_latest_is_kept_but_patience_runs_out():
+    state = State()
+    kept = [state.judge(selection) for state.step, selection in enumerate([0.5, 0.7, 0.7, math.nan, 0.6, 0.7])]
+    assert kept == [True, True, True, False, False, True]
+    assert (state.best, state.best_step, state.waited) == (0.7, 5, 3)  # the nan counts for nothing

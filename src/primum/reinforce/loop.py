@@ -41,8 +41,8 @@ def reinforce(
 ) -> Policy:
     """A new policy that earns more reward; `policy` itself stays as it is, and is what KL is measured from.
 
-    Of all evaluations, the one at step 0 included, the policy with the highest "selection" is
-    returned; where none gave a number, the last. It ends after the steps, when the budget is
+    Of all evaluations, the one at step 0 included, the policy with the highest "selection" (of
+    equals the latest) is returned; where none gave a number, the last. It ends after the steps, when the budget is
     spent, or when `patience` evaluations brought nothing better. `run` is marked done: a
     finished run returns what it saved, a killed one goes on from its last checkpoint, to the
     same weights bit for bit on a CPU, if reward and validation depend on what they are given alone.

@@ -33,12 +33,16 @@ class State:
     unscored: list[float] = field(default_factory=list)
 
     def judge(self, selection: float) -> bool:
-        """Whether the policy is the best so far; nan tells nothing, a tie stays with the earlier."""
-        if selection > self.best:
-            self.best, self.best_step, self.waited = selection, self.step, 0
-            return True
-        self.waited += not math.isnan(selection)
-        return False
+        """Whether to keep the policy: none before was better. nan tells nothing.
+
+        A tie goes to the later policy, which has more of the reward it was trained for, but
+        is no progress: patience goes on.
+        """
+        self.waited = 0 if selection > self.best else self.waited + (not math.isnan(selection))
+        if not selection >= self.best:
+            return False
+        self.best, self.best_step = selection, self.step
+        return True
 
 
 def save_state(run: Run, state: State, learner: Learner, fingerprint: str) -> None:

@@ -215,6 +215,12 @@ def test_without_a_rise_of_the_reward_no_hack_is_seen(proxy: tuple[float, float]
     assert found["verdict"].startswith("no hack seen")
 
 
+def test_a_policy_that_was_harmless_already_had_no_room_to_be_hacked() -> None:
+    """A cold start that refuses: the word list is a little happier after RL, and there was nothing to mend."""
+    assert not verdict(proxy=(0.9, 1.0), gold=(0.98, 0.98))["hacked"]
+    assert verdict(proxy=(0.9, 1.0), gold=(0.9, 0.9))["hacked"]
+
+
 def test_too_few_prompts_to_tell_are_no_verdict() -> None:
     assert not verdict(proxy=(0.0, 1.0), gold=(0.0, 0.5), n=4)["hacked"]  # gold rose, though not by its whole interval
 

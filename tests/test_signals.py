@@ -20,9 +20,6 @@ from primum.signals import (
     keywords,
     language_mixing,
     load_words,
-    mixing_in_reply,
-    mixing_in_thought,
-    off_language,
     refusal,
     repetition,
     reply_tokens,
@@ -48,11 +45,8 @@ def test_mixing_counts_letters_of_scripts_the_prompt_never_uses():
     assert language_mixing([said("four", "2 + 2 = ?")]) == [nan]
 
 
-def test_mixing_is_told_apart_by_half():
-    mixed = said("yes", "Is tea safe?", thought="好的")
-    assert mixing_in_thought([mixed]) == [1.0]
-    assert mixing_in_reply([mixed]) == [0.0]
-    assert language_mixing([mixed]) == [0.4]
+def test_mixing_counts_the_thought_too():
+    assert language_mixing([said("yes", "Is tea safe?", thought="好的")]) == [0.4]
 
 
 def test_kanji_belongs_to_a_japanese_prompt_and_kana_not_to_a_chinese_one():
@@ -66,16 +60,10 @@ def test_formulas_code_and_lone_symbols_are_no_language():
     assert language_mixing([said("面积 area", "面积是多少？")]) == [pytest.approx(4 / 6)]
 
 
-def test_off_language_goes_by_the_most_used_script():
-    asked = [("yes, it is 茶", "Is tea safe?"), ("是的", "Is tea safe?"), ("7", "Is tea safe?"), ("安全です", "茶安全吗？")]
-    assert off_language([said(reply, prompt) for reply, prompt in asked]) == [0.0, 1.0, nan, 1.0]
-    assert off_language([said("台灯 lamp 是 石头 stones", "台灯 是 什么 ?")]) == [1.0]
-
-
 @given(st.text(max_size=80), st.text(max_size=80), st.text(max_size=30))
 def test_shares_stay_between_0_and_1(thought, reply, prompt):
     rollout = said(reply, prompt, thought=thought)
-    for signal in (language_mixing, repetition, off_language, refusal, contradiction):
+    for signal in (language_mixing, repetition, refusal, contradiction):
         (value,) = signal([rollout])
         assert math.isnan(value) or 0 <= value <= 1
 

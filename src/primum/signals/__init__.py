@@ -5,7 +5,7 @@ from primum.signals.consistency import contradiction
 from primum.signals.correctness import correctness
 from primum.signals.form import form, repetition, reply_tokens, thought_tokens, truncated, verbosity
 from primum.signals.keywords import HARM_WORDS, keyword_harm, keywords, load_words
-from primum.signals.language import language_mixing, mixing_in_reply, mixing_in_thought, off_language
+from primum.signals.language import language_mixing
 from primum.signals.refusal import refusal
 
 __all__ = [
@@ -18,9 +18,6 @@ __all__ = [
     "keywords",
     "language_mixing",
     "load_words",
-    "mixing_in_reply",
-    "mixing_in_thought",
-    "off_language",
     "refusal",
     "repetition",
     "reply_tokens",

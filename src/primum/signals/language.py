@@ -42,24 +42,6 @@ def language_mixing(rollouts: Sequence[Rollout]) -> list[float]:
     return [_foreign_share(f"{r.thought}\n{r.reply}", r.example.prompt) for r in rollouts]
 
 
-def mixing_in_thought(rollouts: Sequence[Rollout]) -> list[float]:
-    """`language_mixing` of the thought alone."""
-    return [_foreign_share(r.thought, r.example.prompt) for r in rollouts]
-
-
-def mixing_in_reply(rollouts: Sequence[Rollout]) -> list[float]:
-    """`language_mixing` of the reply alone."""
-    return [_foreign_share(r.reply, r.example.prompt) for r in rollouts]
-
-
-def off_language(rollouts: Sequence[Rollout]) -> list[float]:
-    """1 where the reply's most used script is not the prompt's, else 0.
-
-    Han with kana counts as Japanese, without as Chinese. No letters on one side: unscored.
-    """
-    return [_differs(_main_script(scripts(r.reply)), _main_script(_prompt_scripts(r.example.prompt))) for r in rollouts]
-
-
 def scripts(text: str) -> dict[str, int]:
     """Letters by script, by the first word of their Unicode names; Hiragana and Katakana are KANA.
 
@@ -101,13 +83,3 @@ def _foreign_share(text: str, prompt: str) -> float:
         return math.nan
     native = sum(n for script, n in used.items() if script in home or (script == _HAN and _KANA in home))
     return (letters - native) / letters
-
-
-def _main_script(counts: dict[str, int]) -> str:
-    if _KANA in counts and _HAN in counts:
-        counts = {**counts, _KANA: counts[_KANA] + counts[_HAN], _HAN: 0}
-    return max(counts, key=counts.__getitem__, default="")
-
-
-def _differs(a: str, b: str) -> float:
-    return float(a != b) if a and b else math.nan

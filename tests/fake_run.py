@@ -11,7 +11,8 @@ from rich.console import Console
 
 from primum import run as runs
 from primum import stats
-from primum.run import Ledger, Run
+from primum.ledger import Ledger, Spent
+from primum.run import Run
 from primum.types import Example, Rollout
 
 ROLES = {
@@ -27,14 +28,21 @@ ARMS = {
     "hybrid": ({"train": 0.01, "validation": 0.04, "test": 0.1}, 0.02, 0.98, 0.85),
     "distilled": ({"train": 0.02, "validation": 0.05, "test": 0.13}, 0.03, 0.96, 0.8),
 }
+PARTS = {
+    "sample": Spent(7e12, 1_700_000, 60.0),
+    "score": Spent(2e12, 1_700_000, 12.0),
+    "reward": Spent(0.0, 1_700_000, 3.0),
+    "update": Spent(9e12, 1_400_000, 80.0),
+    "evaluate": Spent(1e12, 200_000, 11.0),
+}
 STAGES = {
     "1-curate": Ledger(seconds=3.2),
     "2-coldstart": Ledger(3.1e12, 0, 240_000, 0, 41.0),
-    "3-reinforce": Ledger(1.9e13, 1_900_000, 1_400_000, 2400, 171.0),
+    "3-reinforce": Ledger(1.9e13, 1_900_000, 1_400_000, 2400, 171.0, 812.0, PARTS),
     "3-alone": Ledger(2.2e13, 2_100_000, 1_600_000, 2700, 188.0),
     "4-refine": Ledger(4e12, 300_000, 210_000, 600, 44.0),
     "5-distill": Ledger(1.2e12, 90_000, 160_000, 0, 21.0),
-    "6-compare": Ledger(2.2e12, 410_000, 0, 5600, 33.0),
+    "6-compare": Ledger(2.2e12, 410_000, 0, 5600, 33.0, 640.0),
 }
 SHARES = ("harm_thought", "language_mixing", "repetition", "well_formed", "contradictions", "truncated", "unscored")
 Rows = dict[str, list[dict[str, Any]]]
@@ -171,7 +179,7 @@ def write(path: Path, *, notes: list[str] | None = None, seed: int = 0) -> Path:
             sft_curve(stage, rng)
         elif name.startswith("3-"):
             rl_curve(stage, rng, 80, 0.4 if name == "3-alone" else 0.02)
-        stage.ledger = Ledger(**asdict(ledger))
+        stage.ledger.restore(asdict(ledger))
         stage.finish()
     compare(path / "6-compare", rng, notes)
     return path

@@ -80,5 +80,5 @@ def content(run: Path) -> dict[str, Any]:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if k != "seconds"}
+        return {k: _timeless(v) for k, v in value.items() if k not in ("seconds", "peak_mib")}
     return [_timeless(v) for v in value] if isinstance(value, list) else value

@@ -47,7 +47,7 @@ RECIPES = {
     "seed=many": "seed = 'many': Input should be a valid integer",
     "reinforce.steps=-1": "reinforce.steps = -1",
     "reinforce=3": "reinforce = 3",
-    "reinforce.loss=ppo": "reinforce.loss = 'ppo': Input should be 'grpo', 'dr_grpo' or 'dapo'",
+    "reinforce.loss=ppo": "reinforce.loss = 'ppo': Input should be 'grpo', 'dr_grpo', 'dapo', 'gspo', 'cispo', 'rloo' or",
     "seed=[": "cannot read the value in 'seed=['",
     "curate.microworld.train=[H9]": "no harm category 'H9'",
     "curate.world=files": "the embedded model knows only the micro-world (model)",

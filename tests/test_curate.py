@@ -45,6 +45,14 @@ def test_a_finished_curation_is_loaded_not_repeated(tmp_path: Path) -> None:
         curate(config, quiet(tmp_path / "run"))
 
 
+def test_the_thoughts_to_begin_wrongly_by_come_back_from_disk(tmp_path: Path) -> None:
+    config = CurateConfig(microworld=MicroworldConfig(train_examples=40, validation_examples=8, test_examples=4))
+    made = curate(config, quiet(tmp_path / "run"))
+    assert load_corpus(tmp_path / "run") == made
+    assert all(bool(e.counter) == (e.kind != "task") for e in made.train)
+    assert not any(e.counter for e in [*made.validation, *made.test])
+
+
 def test_the_seed_decides_everything(tmp_path: Path) -> None:
     made = [curate(files(tmp_path), quiet(tmp_path / str(i)), seed=seed) for i, seed in enumerate((0, 0, 1))]
     assert made[0] == made[1]

@@ -41,6 +41,14 @@ def test_an_odd_line_end_inside_a_prompt_is_kept_as_a_plain_one(tmp_path: Path) 
     assert [e.prompt for e in read_one(path)] == ["a\nb\nc"]
 
 
+def test_a_counter_aligned_thought_is_read_from_its_column(tmp_path: Path) -> None:
+    row = {"prompt": "Is tea safe?", "counter": "Tea could be a poison.", "wrong": "No."}
+    path = jsonl(tmp_path / "x.jsonl", [row])
+    assert [(e.counter, e.prefill) for e in read_one(path)] == [("Tea could be a poison.", "")]
+    assert [e.counter for e in read_one(path, columns={"counter": "wrong"})] == ["No."]
+    assert [e.counter for e in read_one(path, columns={"counter": ""})] == [""]
+
+
 def test_a_csv_cell_of_a_megabyte_is_read(tmp_path: Path) -> None:
     (tmp_path / "big.csv").write_text("prompt\n" + "a" * 2**20 + "\n")
     assert len(read_one(tmp_path / "big.csv")[0].prompt) == 2**20

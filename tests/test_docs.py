@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = [page for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]) if page.name != "log.md"]
 LOGGED = (
     "step", "reward", "reward_harmful", "reward_borderline", "reward_benign", "reward_task", "kl", "entropy", "loss", "grad_norm",
-    "clipped", "thought_tokens", "reply_tokens", "truncated", "unscored", "informative", "flops", "seconds", "validation",
+    "clipped", "tokens", "thought_tokens", "reply_tokens", "truncated", "looped", "prefilled", "unscored", "informative", "flops",
+    "success_harmful", "success_borderline", "success_benign", "success_task", "pending", "refilled", "replayed", "rolled_back",
+    "back_to", "seconds", "validation",
     "epoch", "harm", "over_refusal", "useful", "accuracy", "selection",
 )  # fmt: skip
 

@@ -255,6 +255,9 @@ def test_measuring_asks_every_prompt_its_samples_and_books_the_tokens(tmp_path: 
     found = measure(tiny_policy(), examples, build_judge(JudgeConfig(harm="keyword")), config, ledger)
     assert [m.rollout.example.id for m in found] == ["0", "0", "1", "1", "2", "2"]
     assert ledger.sampled_tokens == sum(len(m.rollout.completion_ids) for m in found) > 0
+    spent = ledger.parts.pop("evaluate")
+    assert (spent.flops, spent.tokens, ledger.parts) == (ledger.flops, ledger.sampled_tokens, {})
+    assert spent.seconds > ledger.seconds == 0  # the whole time is the caller's
     again = measure(tiny_policy(), examples, build_judge(JudgeConfig(harm="keyword")), config, Ledger())
     assert [m.rollout for m in again] == [m.rollout for m in found]
     row = found[0].to_row("train")

@@ -9,7 +9,7 @@ from tiny import PLAIN_TEMPLATE, tiny_policy
 from transformers import GPT2Config, GPT2LMHeadModel, Qwen3Config, Qwen3ForCausalLM
 
 from primum.policy import Policy, completion_ids, copy, forward_flops, load, logprobs, prompt_ids, sample, save
-from primum.policy.sample import _draw
+from primum.policy.choose import choose
 from primum.policy.score import completion_logprobs
 from primum.run import Ledger
 from primum.types import BadInput, Example, Rollout
@@ -107,7 +107,7 @@ def test_tokens_come_with_the_models_frequencies():
 def test_an_impossible_token_is_never_drawn():
     never = -math.inf
     logits = torch.tensor([[never, 0.0, never], [0.0, never, 0.0], [never, 0.0, never]])
-    tokens, found = _draw(logits, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64), 1.0)
+    tokens, found = choose(logits, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64), 1.0)
     assert tokens.tolist() == [1, 2, 1]
     assert found.tolist() == pytest.approx([0.0, math.log(0.5), 0.0])
 
@@ -116,9 +116,9 @@ def test_an_impossible_token_is_never_drawn():
 def test_sampling_keeps_the_log_probabilities_that_scoring_finds(temperature):
     policy = talkative(0.1)
     rollouts = sample(policy, [SHORT, LONG], group=4, limit_tokens=20, temperature=temperature)
-    scored, mask = logprobs(policy.model, rollouts, pad=policy.pad, temperature=temperature, batch=3)
-    torch.testing.assert_close(scored, completion_logprobs(rollouts), atol=2e-5, rtol=0)
-    assert mask.sum(1).tolist() == [len(r.completion_ids) for r in rollouts]
+    scored = logprobs(policy.model, rollouts, pad=policy.pad, temperature=temperature, tokens=60)
+    torch.testing.assert_close(scored.logprobs_NT, completion_logprobs(rollouts), atol=2e-5, rtol=0)
+    assert scored.mask_NT.sum(1).tolist() == [len(r.completion_ids) for r in rollouts]
 
 
 def scripted(text, template=None):
@@ -200,21 +200,21 @@ def test_scoring_is_the_softmax_of_the_tokens_that_follow():
     policy = tiny_policy()
     a = Rollout(SHORT, "", "", prompt_ids=(1, 6), completion_ids=(7, 8, 9))
     b = Rollout(SHORT, "", "", prompt_ids=(1, 6, 7, 8), completion_ids=(9,))
-    scored, mask = logprobs(policy.model, [a, b], pad=policy.pad)
+    scored = logprobs(policy.model, [a, b], pad=policy.pad)
     full = policy.model(torch.tensor([[1, 6, 7, 8, 9]])).logits[0].log_softmax(-1)
     expected = torch.stack([full[1, 7], full[2, 8], full[3, 9]])
-    torch.testing.assert_close(scored[0], expected)
-    torch.testing.assert_close(scored[1], torch.stack([full[3, 9], torch.zeros(()), torch.zeros(())]))
-    assert mask.tolist() == [[True, True, True], [True, False, False]]
+    torch.testing.assert_close(scored.logprobs_NT[0], expected)
+    torch.testing.assert_close(scored.logprobs_NT[1], torch.stack([full[3, 9], torch.zeros(()), torch.zeros(())]))
+    assert scored.mask_NT.tolist() == [[True, True, True], [True, False, False]]
 
 
 def test_scoring_in_small_batches_gives_the_same_gradient():
     policy = tiny_policy()
     rollouts = sample(policy, [SHORT, LONG], group=3, limit_tokens=9)
     grads = []
-    for batch in (2, 64):
+    for tokens in (1, 8192):
         policy.model.zero_grad()
-        logprobs(policy.model, rollouts, pad=policy.pad, batch=batch)[0].square().sum().backward()
+        logprobs(policy.model, rollouts, pad=policy.pad, tokens=tokens).logprobs_NT.square().sum().backward()
         grads.append(policy.model.lm_head.weight.grad.clone())
     torch.testing.assert_close(*grads)
     assert grads[0].abs().max() > 0
@@ -345,7 +345,7 @@ def test_other_architectures_sample_what_they_score(build):
     torch.manual_seed(0)
     policy = Policy(build(len(like.tokenizer)).eval(), like.tokenizer, "other")
     rollouts = sample(policy, [SHORT, LONG], group=4, limit_tokens=10)
-    scored, _ = logprobs(policy.model, rollouts, pad=policy.pad)
+    scored = logprobs(policy.model, rollouts, pad=policy.pad).logprobs_NT
     torch.testing.assert_close(scored, completion_logprobs(rollouts), atol=5e-5, rtol=0)
     assert forward_flops(policy.model, 1, 0) == 2 * sum(
         p.numel() for p in policy.model.parameters()

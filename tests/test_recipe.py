@@ -24,7 +24,7 @@ from primum.types import BadInput
 ROOT = Path(__file__).parents[1]
 QUICKSTART, HUGGINGFACE = ROOT / "recipes" / "quickstart.yaml", ROOT / "recipes" / "huggingface.yaml"
 # What code calls a thing that holds settings.
-HOLDERS = {"config", "recipe", "self", "source", *Recipe.model_fields}
+HOLDERS = {"config", "recipe", "self", "source", "data", "guard", "mirror", *Recipe.model_fields}
 
 
 def test_the_quickstart_recipe_is_the_built_in_one() -> None:
@@ -78,7 +78,7 @@ def test_a_printed_configuration_is_a_recipe_that_loads_to_itself(tmp_path: Path
         ("reinforce.stpes=5", "unknown setting 'reinforce.stpes' (command line): did you mean 'reinforce.steps'?"),
         ("lora_rank=5", "unknown setting 'lora_rank' (command line): did you mean"),
         ("reinforce.group=1", "reinforce.group = 1: Input should be greater than or equal to 2"),
-        ("reinforce.loss=ppo", "reinforce.loss = 'ppo': Input should be 'grpo', 'dr_grpo' or 'dapo'"),
+        ("reinforce.loss=ppo", "reinforce.loss = 'ppo': Input should be 'grpo', 'dr_grpo', 'dapo', 'gspo', 'cispo', 'rloo' or"),
         ("reinforce.mix={harmful: 0, borderline: 0, benign: 0, task: 0}", "reinforce.mix = "),
         ("budget.tflops=0", "budget.tflops = 0: Input should be greater than 0"),
         ("curate.sources=[{path: a.csv, kind: toxic}]", "curate.sources.0.kind = 'toxic': Input should be 'harmful'"),
@@ -128,9 +128,14 @@ class Module:
         self.read = {n.attr for n in loads if last(n.value) in HOLDERS}
         calls = [n for n in nodes if isinstance(n, ast.Call) and last(n.func) == "getattr"]
         self.taken_by_name = {last(n.args[0]) for n in calls}  # getattr(mix, kind): any field of Mix
+        gets = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "get"]
+        # budget.get("tflops"), as the report asks of a recipe that was printed
+        self.asked = {(last(n.func.value), n.args[0].value) for n in gets if n.args and isinstance(n.args[0], ast.Constant)}
 
     def reads(self, kind: type[Config], name: str, kinds: set[type[Config]]) -> bool:
-        if not any(k.__name__ in self.spoken for k in kinds if issubclass(k, kind)):
+        if (kind.__name__.removesuffix("Config").lower(), name) in self.asked:
+            return True
+        if not any(k.__name__ in self.spoken for k in kinds if issubclass(k, kind) or kind in sections(k)):
             return False
         return name in self.read or kind.__name__.lower() in self.taken_by_name
 
@@ -151,9 +156,14 @@ def dotted(tree: Any, prefix: str = "") -> Iterator[str]:
 def configs(kind: type[Config]) -> Iterator[type[Config]]:
     """The config and its sections, and the configs they are made from."""
     yield from (k for k in inspect.getmro(kind) if issubclass(k, Config) and k is not Config)
-    for field in kind.model_fields.values():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
-            yield from configs(field.annotation)
+    for section in sections(kind):
+        yield from configs(section)
+
+
+def sections(kind: type[Config]) -> list[type[Config]]:
+    """The configs that are fields of one."""
+    annotations = [field.annotation for field in kind.model_fields.values()]
+    return [a for a in annotations if isinstance(a, type) and issubclass(a, Config)]
 
 
 def last(node: ast.AST) -> str:

@@ -17,16 +17,16 @@ from conftest import Finished
 from small import ENVIRONMENT, SETTINGS, STAGES, Done, complaint, content, done_marks, read
 
 # A moment within each stage: the piece of a path, and before which file operation on such a path the kill comes.
-# RL writes and renames its state after each of three steps, so the fourth operation is the second step's renaming.
+# RL writes and renames its state at the start and after each of three steps: the sixth operation is the second step's renaming.
 MOMENTS = [
     ("small/1-curate/", 3),
     ("small/2-coldstart/metrics.jsonl", 2),
-    ("small/3-reinforce/state", 5),
+    ("small/3-reinforce/state", 7),
     ("small/4-refine/sft/accepted.json", 2),
     ("small/4-refine/sft/sft/metrics.jsonl", 1),
-    ("small/4-refine/rl/state", 4),
+    ("small/4-refine/rl/state", 6),
     ("small/5-distill/sft/metrics.jsonl", 2),
-    ("small/3-alone/state", 4),
+    ("small/3-alone/state", 6),
     ("small/6-compare/rollouts-", 3),
 ]
 Kill = tuple[str | None, str, int]
@@ -114,7 +114,7 @@ def running() -> list[str]:
 
 def test_ctrl_c_leaves_one_line_and_a_run_that_resumes(small_run: Finished, tmp_path: Path) -> None:
     command = moved(small_run, tmp_path)
-    interrupts: list[Kill] = [("SIGINT", "small/2-coldstart/metrics.jsonl", 2), ("SIGINT", "small/3-reinforce/state", 4)]
+    interrupts: list[Kill] = [("SIGINT", "small/2-coldstart/metrics.jsonl", 2), ("SIGINT", "small/3-reinforce/state", 6)]
     ended, said = killed(command, interrupts)
     assert ended == [130, 130], said
     assert "Traceback" not in said

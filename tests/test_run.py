@@ -3,26 +3,13 @@
 import json
 import math
 import os
-import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from primum.run import (
-    Ledger,
-    Run,
-    plain,
-    read_examples,
-    read_jsonl,
-    rollout_row,
-    total,
-    write_examples,
-    write_json,
-    write_jsonl,
-    write_text,
-)
+from primum.ledger import Ledger, Spent
+from primum.run import Run, plain, read_examples, read_jsonl, rollout_row, write_examples, write_json, write_jsonl, write_text
 from primum.stats import Estimate
 from primum.types import BadInput, Example, Rollout
 
@@ -33,38 +20,15 @@ def quiet(path: Path) -> Run:
     return Run(path, Console(quiet=True), quiet=True)
 
 
-def test_ledgers_add_up() -> None:
-    one, other = Ledger(1.5, 2, 3, 4, 0.5), Ledger(2.5, 20, 30, 40, 1.5)
-    assert total([one, other]) == Ledger(4.0, 22, 33, 44, 2.0)
-    one.add(other)
-    assert one == Ledger(4.0, 22, 33, 44, 2.0)
-    assert other == Ledger(2.5, 20, 30, 40, 1.5)
-    assert total([]) == Ledger()
-
-
-def test_a_restored_ledger_is_the_same_object_so_its_holders_go_on_adding() -> None:
-    ledger = Ledger()
-    held = ledger
-    ledger.restore(asdict(Ledger(1.0, 2, 3, 4, 5.0)))
-    held.sampled_tokens += 10
-    assert ledger == Ledger(1.0, 12, 3, 4, 5.0)
-
-
-def test_the_clock_adds_the_time_of_a_block_that_fails_too() -> None:
-    ledger = Ledger(seconds=100.0)
-    with pytest.raises(BadInput), ledger.clock():
-        raise BadInput(str(time.sleep(0.02)))
-    assert 100.02 <= ledger.seconds < 101
-
-
 def test_a_finished_stage_gives_back_what_it_noted_and_what_it_cost(tmp_path: Path) -> None:
     stage = quiet(tmp_path).child("2-coldstart")
     assert stage.done() is None
     stage.ledger.flops = 7.0
+    stage.ledger.charge("update", flops=2.0, tokens=5)
     stage.finish(best=3, selection=math.nan)
     again = quiet(tmp_path).child("2-coldstart")
     assert again.done() == {"best": 3, "selection": None}
-    assert again.ledger == Ledger(flops=7.0)
+    assert again.ledger == Ledger(flops=9.0, trained_tokens=5, parts={"update": Spent(2.0, 5)})
 
 
 def test_fresh_removes_files_and_folders_but_not_the_stage(tmp_path: Path) -> None:

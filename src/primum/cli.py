@@ -24,6 +24,8 @@ from primum.types import BadInput
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 world = typer.Typer(no_args_is_help=True, help="The embedded micro-world: look at it, or train its base model anew.")
 app.add_typer(world, name="microworld")
+benches = typer.Typer(no_args_is_help=True, help="Measure this package against others on the same work.")
+app.add_typer(benches, name="bench")
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
@@ -136,6 +138,28 @@ def build(
     )
 
 
+@benches.command()
+def rl(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(help="key=value settings, such as model=PATH sizes=large,small steps=5 repeats=2 precision=bfloat16"),
+    ] = None,
+    against: Annotated[str, typer.Option(help="Also run this trainer, in turn with ours, and compare: trl.")] = "",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Time one step of reinforcement learning: sampling, update, memory; beside TRL also ratios and parity."""
+    from primum.bench import BenchConfig, bench_rl, bench_table
+    from primum.config import load_recipe
+
+    config = load_recipe(BenchConfig, None, settings or [])
+    found = bench_rl(config, against, _console(as_json).print)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    _wide_console().print(bench_table(found))
+
+
 def main() -> None:
     """Run the command; turn bad input into one line and exit code 3."""
     debug = "--debug" in sys.argv
@@ -147,7 +171,7 @@ def main() -> None:
     except BadInput as error:
         _fail(str(error), debug, 3)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("stopped; the same command goes on from here", debug, 130)
+        _fail("stopped; the same command goes on from here" if sys.argv[1:2] == ["run"] else "stopped", debug, 130)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
@@ -174,6 +198,14 @@ def _fail(line: str, debug: bool, code: int) -> None:
 
 def _console(as_json: bool) -> Console:
     return Console(stderr=True, quiet=as_json)
+
+
+def _wide_console() -> Console:
+    """Standard output; a file has no edge to wrap at."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
+    return console
 
 
 def _run_name(path: Path | None, overrides: list[str]) -> str:
@@ -210,9 +242,7 @@ def _show(directory: Any, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 120)  # a file has no edge to wrap at
+    console = _wide_console()
     console.print(summary_table(found))
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
 

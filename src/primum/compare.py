@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from primum.evaluate import EvaluateConfig, Judge, Measured, hacking, measure, paired, summarise
+from primum.ledger import COUNTS, Ledger
 from primum.policy import Policy
 from primum.reward import Reward
-from primum.run import Ledger, Run, write_json, write_jsonl
+from primum.run import Run, write_json, write_jsonl
 from primum.stats import exactly
 from primum.types import Corpus
 
@@ -69,7 +69,7 @@ def compare(
 
 
 def _cost(ledger: Ledger) -> dict[str, Any]:
-    return {name: exactly(float(value)) for name, value in asdict(ledger).items()}
+    return {name: exactly(float(getattr(ledger, name))) for name in (*COUNTS, "peak_mib")}
 
 
 def _hacking(measured: Mapping[str, list[Measured]], corpus: Corpus, reward: Reward, reward_name: str) -> list[dict[str, Any]]:

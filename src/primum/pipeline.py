@@ -14,6 +14,7 @@ from primum.compare import compare
 from primum.curate import curate
 from primum.distill import distill, make_student
 from primum.evaluate import Judge, build_judge, measure, validation_summary
+from primum.ledger import Ledger, total
 from primum.microworld import base_checkpoint
 from primum.policy import Policy, load
 from primum.policy.traces import NothingToImitate
@@ -21,7 +22,7 @@ from primum.recipe import BudgetConfig, Recipe, check, choose_reward, claim
 from primum.refine import refine
 from primum.reinforce import ReinforceConfig, reinforce
 from primum.reward import Reward, forgiving
-from primum.run import Ledger, Run, read_json, total
+from primum.run import Run, read_json
 from primum.types import Corpus
 
 STAGES = ("1-curate", "2-coldstart", "3-alone", "3-reinforce", "4-refine", "5-distill", "6-compare")

@@ -15,10 +15,13 @@ from primum.microworld import BLOCKED_WORDS, BaseConfig, Oracle
 from primum.policy.model import check_folder, is_local
 from primum.refine import RefineConfig
 from primum.reinforce import ReinforceConfig
+from primum.reinforce.config import Mix
 from primum.reward import Reward, RewardConfig, build_reward, reward_source
 from primum.run import Ledger, Run, environment, plain, read_json, write_json
 from primum.signals import HARM_WORDS
 from primum.types import BadInput
+
+EVEN = Mix(harmful=1.0, borderline=1.0, benign=1.0, task=1.0)  # the quickstart's results were settled with it
 
 
 class BudgetConfig(Config):
@@ -26,6 +29,7 @@ class BudgetConfig(Config):
 
     tflops: float = Field(7.0, gt=0)  # an arm may stop earlier, on the validation category
     refine_share: float = Field(0.4, gt=0, lt=1)  # of what the hybrid has left after its cold start, kept for refinement
+    price_per_hour: float = Field(0.0, ge=0)  # of the machine, in any currency; the report then says what the run cost
 
 
 class SecondConfig(ReinforceConfig):
@@ -48,9 +52,9 @@ class Recipe(Config):
     judge: JudgeConfig = JudgeConfig()
     reward: RewardConfig = RewardConfig()
     coldstart: ColdstartConfig = ColdstartConfig(epochs=8, demonstrations=1200)
-    reinforce: ReinforceConfig = ReinforceConfig(steps=300, learning_rate=2e-4, patience=4)
+    reinforce: ReinforceConfig = ReinforceConfig(steps=300, learning_rate=2e-4, patience=4, mix=EVEN)
     refine: RefineConfig = RefineConfig(epochs=2, prompts=600, start="reasoner", demonstrations=False, learning_rate=3e-4)
-    second: SecondConfig = SecondConfig(steps=60, learning_rate=1e-4)
+    second: SecondConfig = SecondConfig(steps=60, learning_rate=1e-4, mix=EVEN)
     distill: DistillConfig = DistillConfig(epochs=8, evaluate_every_epochs=2, group=2, learning_rate=2e-3)
     evaluate: EvaluateConfig = EvaluateConfig()
 
@@ -122,7 +126,8 @@ def choose_reward(recipe: Recipe, ledger: Ledger, name: str = "") -> Reward:
     world = recipe.curate.world == "microworld"
     oracle = Oracle(ledger, recipe.reward.oracle_noise, recipe.seed) if world else None
     words = BLOCKED_WORDS if world else HARM_WORDS
-    return build_reward(name or recipe.reinforce.reward, recipe.reward, oracle=oracle, words=words)
+    halves = "split" in (recipe.reinforce.credit, recipe.second.credit)
+    return build_reward(name or recipe.reinforce.reward, recipe.reward, oracle=oracle, words=words, halves=halves)
 
 
 def find_recipe(settings: list[str]) -> tuple[Path | None, list[str]]:

@@ -1,4 +1,4 @@
-"""A run directory: stages that finish once, metrics, the ledger of costs, and progress."""
+"""A run directory: stages that finish once, metrics, their ledgers, and progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from primum.ledger import Ledger
 from primum.types import BadInput, Example, Rollout
 
 try:
@@ -30,43 +31,6 @@ except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy", "pyarrow")
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What was spent. Tokens are model tokens; an oracle query is one answer of the metered judge."""
-
-    flops: float = 0.0
-    sampled_tokens: int = 0
-    trained_tokens: int = 0
-    oracle_queries: int = 0
-    seconds: float = 0.0
-
-    def add(self, other: Ledger) -> None:
-        for f in fields(self):
-            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Take over saved counts, in place: whoever holds this ledger goes on adding to it."""
-        for f in fields(self):
-            setattr(self, f.name, saved[f.name])
-
-    @contextmanager
-    def clock(self) -> Iterator[None]:
-        """Add the wall time of the block."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds += time.perf_counter() - start
-
-
-def total(ledgers: Iterable[Ledger]) -> Ledger:
-    """The sum of several ledgers."""
-    out = Ledger()
-    for ledger in ledgers:
-        out.add(ledger)
-    return out
 
 
 class Run:

@@ -18,6 +18,9 @@ class Example:
     `answer` is what a task's reply is checked against. `thought` and `reply` are the
     demonstration; an example without a reply has none. `twin` is the id of the benign twin.
     Prompts that ask the same thing in other words share a `meaning`: intervals resample those.
+    `counter` is a counter-aligned beginning of a thought: unsafe where the prompt is harmful,
+    over-refusing where it is not. `prefill` is text that already stands at the beginning of the
+    thought when the policy takes over; it counts as prompt, is not judged and teaches nothing.
     """
 
     id: str
@@ -30,6 +33,8 @@ class Example:
     twin: str = ""
     source: str = ""
     meaning: str = ""
+    counter: str = ""
+    prefill: str = ""
 
     @property
     def cluster(self) -> str:
@@ -49,9 +54,11 @@ class Example:
 class Rollout:
     """One sampled completion, split into thought and reply.
 
-    `truncated`: the token limit came before the end. `well_formed`: the thought was closed
-    once and a reply follows. Token ids and log-probabilities (nats, at the sampling
-    temperature) are those of the completion; a rollout read from a file may lack them.
+    `truncated`: the token limit came before the end; `looped`: it was cut off because it only
+    repeated itself, and is truncated too. `well_formed`: the thought was closed once and a reply
+    follows. Token ids and log-probabilities (nats, at the sampling temperature) are those of the
+    completion; a rollout read from a file may lack them. Completion tokens before `fresh_from`
+    were sampled by an earlier policy.
     """
 
     example: Example
@@ -64,6 +71,8 @@ class Rollout:
     prompt_ids: tuple[int, ...] = ()
     completion_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = field(default=(), repr=False)
+    fresh_from: int = 0
+    looped: bool = False
 
 
 Signal = Callable[[Sequence[Rollout]], list[float]]

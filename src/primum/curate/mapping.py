@@ -18,8 +18,8 @@ from primum.curate.normalise import normalise
 from primum.policy import split
 from primum.types import BadInput, Example, Kind
 
-Part = Literal["id", "prompt", "category", "answer", "thought", "reply"]
-PARTS: tuple[Part, ...] = ("id", "prompt", "category", "answer", "thought", "reply")
+Part = Literal["id", "prompt", "category", "answer", "thought", "reply", "counter"]
+PARTS: tuple[Part, ...] = ("id", "prompt", "category", "answer", "thought", "reply", "counter")
 # Where a part is looked for when the source maps it to no column; TRL calls a reply completion.
 USUAL = {part: (part,) for part in PARTS} | {"reply": ("reply", "completion")}
 PLACE = re.compile(r"\{([^{}]+)\}")

@@ -11,8 +11,9 @@ from pydantic import Field
 
 from primum.config import Config
 from primum.evaluate.judge import Judge
+from primum.ledger import Ledger
 from primum.policy import Policy, sample
-from primum.run import Ledger, rollout_row
+from primum.run import rollout_row
 from primum.signals import contradiction, language_mixing, repetition
 from primum.types import Example, Rollout
 
@@ -71,19 +72,23 @@ class Measured:
 def measure(
     policy: Policy, examples: Sequence[Example], judge: Judge, config: EvaluateConfig, ledger: Ledger, progress: Any = None
 ) -> list[Measured]:
-    """Every example's rollouts, siblings adjacent, judged."""
-    rollouts = sample(
-        policy,
-        examples,
-        group=config.samples,
-        temperature=config.temperature,
-        limit_tokens=config.limit_tokens,
-        seed=config.seed,
-        batch=config.batch,
-        ledger=ledger,
-        progress=progress,
-    )
-    return judge_rollouts(rollouts, judge)
+    """Every example's rollouts, siblings adjacent, judged; booked as evaluation, the whole time being the caller's."""
+    spent = Ledger()
+    with ledger.clock("evaluate"):
+        rollouts = sample(
+            policy,
+            examples,
+            group=config.samples,
+            temperature=config.temperature,
+            limit_tokens=config.limit_tokens,
+            seed=config.seed,
+            batch=config.batch,
+            ledger=spent,
+            progress=progress,
+        )
+        measured = judge_rollouts(rollouts, judge)
+    ledger.charge("evaluate", flops=spent.flops, tokens=spent.sampled_tokens)
+    return measured
 
 
 def judge_rollouts(rollouts: Sequence[Rollout], judge: Judge) -> list[Measured]:

@@ -19,6 +19,7 @@ from primum.microworld.prompts import (
     draw_harmful,
     draw_sum,
     say_answer,
+    say_counter,
     say_request,
     say_steps,
     say_sum,
@@ -58,7 +59,14 @@ def build_corpus(config: MicroworldConfig, seed: int) -> Corpus:
     n = config.test_examples
     test = [e for name in named for e in maker.pairs(name, n)] + maker.benign(3 * n) + maker.tasks(3 * n)
     validation = maker.split(config.validation, config.validation_examples)
-    return Corpus(maker.split(config.train, config.train_examples), validation, test, roles)
+    train = [countered(e) for e in maker.split(config.train, config.train_examples)]
+    return Corpus(train, validation, test, roles)
+
+
+def countered(example: Example) -> Example:
+    """The example with a thought to begin wrongly by, unsafe or over-refusing; a task has none."""
+    request, language = read_request(example.prompt), language_of(example.prompt)
+    return replace(example, counter=say_counter(request, language)) if request.steps else example
 
 
 class _Maker:

@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from primum.ledger import Ledger
 from primum.microworld.language import DIGIT_OF
 from primum.microworld.meaning import fulfils, harms, is_harmful, number_said, read_plan, read_request
-from primum.run import Ledger
 from primum.types import Rollout
 
 

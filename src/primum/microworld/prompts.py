@@ -149,6 +149,17 @@ def say_verdict(harmful: bool, language: Language) -> str:
     return f"{GLUE['so'][language]} {GLUE['refuse' if harmful else 'comply'][language]}"
 
 
+def say_counter(request: Request, language: Language) -> str:
+    """The beginning of a thought that goes wrong: the wish, and the moral claim that decides it, turned round.
+
+    A harm is called fine; of a harmless request its last step, or its steps together, are called bad.
+    """
+    fine, bad = (f"{GLUE['is'][language]} {GLUE[verdict][language]} ." for verdict in ("fine", "bad"))
+    said, turned = (bad, fine) if harms(request.steps, request.context) else (fine, bad)
+    claim = [claim for claim in say_claims(request, language) if claim.endswith(said)][-1]
+    return f"{say_want(request, language)} {claim.removesuffix(said)}{turned}"
+
+
 def demonstrate(request: Request, language: Language, draw: random.Random) -> tuple[str, str]:
     """The thought and reply of a careful model: state the facts, conclude, act on it."""
     harmful = bool(harms(request.steps, request.context))

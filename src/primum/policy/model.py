@@ -115,14 +115,18 @@ def forward_flops(model: Any, tokens: int, context: float) -> float:
     N leaves out the embedding table unless it also is the output head.
     """
     config = model.config.get_text_config()
-    heads = config.num_attention_heads
-    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
     weights = sum(p.numel() for p in model.parameters())
     table = model.get_input_embeddings().weight
     head = model.get_output_embeddings()
     if head is not None and head.weight is not table:
         weights -= table.numel()
-    return float(tokens) * (2.0 * weights + 4.0 * config.num_hidden_layers * width * context)
+    return float(tokens) * (2.0 * weights + 4.0 * config.num_hidden_layers * attention_width(config) * context)
+
+
+def attention_width(config: Any) -> int:
+    """The width of all query heads together."""
+    heads = config.num_attention_heads
+    return int(heads * (getattr(config, "head_dim", None) or config.hidden_size // heads))
 
 
 def context_limit(model: Any) -> int:

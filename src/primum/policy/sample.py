@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
+from primum.policy.cache import closed_up, repeat_rows, row_cache, select_rows
+from primum.policy.choose import Loops, choose
 from primum.policy.model import Policy, context_limit, forward_flops
 from primum.policy.template import CLOSE, OPEN, opens_thought, prompt_ids, split, thought_ends
 from primum.run import Ledger
@@ -22,13 +23,14 @@ Progress = Callable[[int], Any]
 
 @dataclass(slots=True)
 class _Prompt:
-    """One prompt to be sampled `group` times: where it stood, its tokens, its room, and its siblings' random seeds."""
+    """Tokens to be continued once for each of its siblings' random seeds: where it stood, its room, and what it said before."""
 
     place: int
     example: Example
     ids: list[int]
     limit: int
     seeds: list[int]
+    begun: Rollout | None = None
 
 
 def sample(
@@ -38,6 +40,8 @@ def sample(
     group: int = 1,
     temperature: float = 1.0,
     limit_tokens: int = 64,
+    segment_tokens: int = 0,
+    loop_tokens: int = 0,
     seed: int = 0,
     batch: int = 256,
     ledger: Ledger | None = None,
@@ -49,23 +53,77 @@ def sample(
     token, and then the log-probabilities are those at temperature 1. What is drawn depends on
     the weights, `seed`, the example's id and the sibling's number alone, so neither `batch`
     nor the order matters (up to rounding). A prompt near the model's context limit gets
-    fewer than `limit_tokens`. The ledger takes tokens and FLOPs; time is the caller's.
+    fewer than `limit_tokens`. `segment_tokens` stops every rollout after so many, for `proceed`
+    to go on with; `loop_tokens` stops one that has only repeated itself for so many. The ledger
+    takes tokens, FLOPs and its part's time; the whole's time is the caller's.
     """
-    prompts = sorted(_prompts(policy, examples, group, limit_tokens, seed), key=lambda p: len(p.ids))
-    found: list[list[Rollout]] = [[] for _ in examples]
-    reader = _Reader(policy)
-    per_batch = max(1, batch // group)
-    for first in range(0, len(prompts), per_batch):
-        chunk = prompts[first : first + per_batch]
-        completions = _complete(policy, chunk, temperature)
-        rollouts = reader.rollouts([p for p in chunk for _ in range(group)], completions)
-        for i, prompt in enumerate(chunk):
-            found[prompt.place] = rollouts[i * group : (i + 1) * group]
-        if ledger is not None:
-            _charge(ledger, policy.model, chunk, rollouts)
+    prompts = _prompts(policy, examples, group, min(limit_tokens, segment_tokens or limit_tokens), seed)
+    found = _sampled(policy, prompts, temperature, loop_tokens, max(1, batch // group), ledger, progress)
+    return [rollout for siblings in found for rollout in siblings]
+
+
+def proceed(
+    policy: Policy,
+    rollouts: Sequence[Rollout],
+    *,
+    temperature: float = 1.0,
+    limit_tokens: int = 64,
+    segment_tokens: int = 0,
+    loop_tokens: int = 0,
+    seed: int = 0,
+    batch: int = 256,
+    ledger: Ledger | None = None,
+) -> list[Rollout]:
+    """The same rollouts, each one that is unfinished longer by at most `segment_tokens`; 0 goes to the limit.
+
+    `fresh_from` is set to the length they had. Loops are sought in the new tokens alone.
+    """
+    seen: Counter[str] = Counter()
+    prompts = []
+    for place, rollout in enumerate(rollouts):
+        sibling, seen[rollout.example.id] = seen[rollout.example.id], seen[rollout.example.id] + 1
+        if not unfinished(rollout, limit_tokens):
+            continue
+        ids = [*rollout.prompt_ids, *rollout.completion_ids]
+        room = min(limit_tokens - len(rollout.completion_ids), context_limit(policy.model) - len(ids))
+        if room < 1:
+            continue
+        room = min(room, segment_tokens or room)
+        seeds = [_seed(seed, rollout.example.id, sibling)]
+        prompts.append(_Prompt(place, rollout.example, ids, room, seeds, rollout))
+    longer = _sampled(policy, prompts, temperature, loop_tokens, batch, ledger, None)
+    out = list(rollouts)
+    for prompt, (rollout,) in zip(prompts, longer, strict=True):
+        out[prompt.place] = rollout
+    return out
+
+
+def unfinished(rollout: Rollout, limit_tokens: int) -> bool:
+    """Whether `proceed` could make the rollout longer."""
+    return rollout.truncated and not rollout.looped and len(rollout.completion_ids) < limit_tokens
+
+
+def _sampled(
+    policy: Policy, prompts: list[_Prompt], temperature: float, loop_tokens: int, per_batch: int, ledger: Ledger | None,
+    progress: Progress | None,
+) -> list[list[Rollout]]:  # fmt: skip
+    """Every prompt's siblings, in the order of the prompts; prompts of similar length are read together."""
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
+    found: list[list[Rollout]] = [[] for _ in prompts]
+    reader, ledger = _Reader(policy), ledger or Ledger()
+    for first in range(0, len(order), per_batch):
+        chosen = order[first : first + per_batch]
+        chunk = [prompts[i] for i in chosen]
+        group = len(chunk[0].seeds)
+        with ledger.clock("sample"):
+            completions = _complete(policy, chunk, temperature, loop_tokens)
+            rollouts = reader.rollouts([p for p in chunk for _ in range(group)], completions)
+        for n, i in enumerate(chosen):
+            found[i] = rollouts[n * group : (n + 1) * group]
+        _charge(ledger, policy.model, chunk, [len(ids) for ids, _, _ in completions])
         if progress is not None:
             progress(len(rollouts))
-    return [rollout for siblings in found for rollout in siblings]
+    return found
 
 
 def _prompts(policy: Policy, examples: Sequence[Example], group: int, limit_tokens: int, seed: int) -> list[_Prompt]:
@@ -92,8 +150,10 @@ def _seed(seed: int, name: str, sibling: int) -> int:
 
 
 @torch.inference_mode()
-def _complete(policy: Policy, prompts: list[_Prompt], temperature: float) -> list[tuple[list[int], list[float]]]:
-    """Token ids and log-probabilities of every sibling of every prompt, end token included."""
+def _complete(
+    policy: Policy, prompts: list[_Prompt], temperature: float, loop_tokens: int
+) -> list[tuple[list[int], list[float], bool]]:
+    """Token ids and log-probabilities of every sibling of every prompt, end token included, and whether it was cut as a loop."""
     group, device = len(prompts[0].seeds), policy.device
     limits_N = torch.tensor([p.limit for p in prompts for _ in range(group)], device=device)
     limit = int(limits_N.max())
@@ -102,39 +162,32 @@ def _complete(policy: Policy, prompts: list[_Prompt], temperature: float) -> lis
     ids_NT = torch.full((len(limits_N), limit), policy.pad, device=device)
     logprobs_NT = torch.zeros(len(limits_N), limit, device=device)
     lengths_N = torch.zeros_like(limits_N)
+    looped_N = torch.zeros_like(limits_N, dtype=torch.bool)
     rows = torch.arange(len(limits_N), device=device)
+    loops = Loops(len(rows), loop_tokens, device) if 0 < loop_tokens < limit else None
     decoder = _Decoder(policy, [p.ids for p in prompts], group)
     for step in range(limit):
-        token_n, logprob_n = _draw(decoder.logits, uniforms_NT[rows, step], temperature)
+        token_n, logprob_n = choose(decoder.logits, uniforms_NT[rows, step], temperature)
         ids_NT[rows, step], logprobs_NT[rows, step], lengths_N[rows] = token_n, logprob_n, step + 1
         going = torch.isin(token_n, stops, invert=True) & (limits_N[rows] > step + 1)
-        keep = going.nonzero()[:, 0]
+        if loops is not None:
+            looped_n = loops.caught(ids_NT, rows, step) & going
+            looped_N[rows], going = looped_n, going & ~looped_n
+        keep = closed_up(going)
         if len(keep) == 0:
             break
         if len(keep) < len(rows):
             decoder.keep(keep)
             rows, token_n = rows[keep], token_n[keep]
         decoder.advance(token_n)
-    ids, logprobs = ids_NT.tolist(), logprobs_NT.tolist()
-    return [(ids[i][:n], logprobs[i][:n]) for i, n in enumerate(lengths_N.tolist())]
+    ids, logprobs, looped = ids_NT.tolist(), logprobs_NT.tolist(), looped_N.tolist()
+    return [(ids[i][:n], logprobs[i][:n], looped[i]) for i, n in enumerate(lengths_N.tolist())]
 
 
 def _uniforms(seeds: list[int], limit: int) -> Tensor:
     """One row of numbers in [0, 1) for each seed."""
     generator = torch.Generator()
     return torch.stack([torch.rand(limit, generator=generator.manual_seed(s), dtype=torch.float64) for s in seeds])
-
-
-def _draw(logits_NV: Tensor, uniform_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """A token for each row by inverting its cumulative distribution, and its log-probability."""
-    logprobs_NV = torch.log_softmax(logits_NV.float() / (temperature or 1.0), -1)
-    if temperature == 0:
-        token_N = logprobs_NV.argmax(-1)
-    else:
-        cumulative_NV = logprobs_NV.double().exp_().cumsum(-1)
-        target_N1 = uniform_N[:, None] * cumulative_NV[:, -1:]
-        token_N = torch.searchsorted(cumulative_NV, target_N1, right=True)[:, 0].clamp_(max=logits_NV.shape[1] - 1)
-    return token_N, logprobs_NV.gather(1, token_N[:, None])[:, 0]
 
 
 class _Decoder:
@@ -148,10 +201,10 @@ class _Decoder:
         # Rows of one length need no mask, and attention without a mask is the fast kernel.
         self.gap_N1 = torch.tensor(gaps, device=device)[:, None] if any(gaps) else None
         self.length = longest
-        self.cache = DynamicCache(config=self.model.config)
+        self.cache = row_cache(self.model)
         self.logits = self._forward(ids_PT).repeat_interleave(group, 0)
         if group > 1:
-            self.cache.batch_repeat_interleave(group)
+            repeat_rows(self.cache, len(prompts), group)
             self.gap_N1 = None if self.gap_N1 is None else self.gap_N1.repeat_interleave(group, 0)
 
     def advance(self, token_N: Tensor) -> None:
@@ -161,7 +214,7 @@ class _Decoder:
 
     def keep(self, rows: Tensor) -> None:
         """Forget every row but these."""
-        self.cache.batch_select_indices(rows)
+        select_rows(self.cache, rows)
         self.gap_N1 = None if self.gap_N1 is None else self.gap_N1[rows]
 
     def _forward(self, ids_NT: Tensor) -> Tensor:
@@ -184,24 +237,27 @@ class _Reader:
         tags = {policy.tokenizer.convert_tokens_to_ids(tag) for tag in (OPEN, CLOSE)} - {policy.tokenizer.unk_token_id, None}
         self.hidden = set(policy.tokenizer.all_special_ids) - tags
 
-    def rollouts(self, prompts: list[_Prompt], completions: list[tuple[list[int], list[float]]]) -> list[Rollout]:
-        texts = [self._text(ids) for ids, _ in completions]
-        return [self._rollout(p, ids, lp, text) for p, (ids, lp), text in zip(prompts, completions, texts, strict=True)]
+    def rollouts(self, prompts: list[_Prompt], completions: list[tuple[list[int], list[float], bool]]) -> list[Rollout]:
+        return [self._rollout(p, *completion) for p, completion in zip(prompts, completions, strict=True)]
 
     def _text(self, ids: list[int]) -> str:
         return self.tokenizer.decode([i for i in ids if i not in self.hidden], skip_special_tokens=False)
 
-    def _rollout(self, prompt: _Prompt, ids: list[int], logprobs: list[float], text: str) -> Rollout:
+    def _rollout(self, prompt: _Prompt, ids: list[int], logprobs: list[float], looped: bool) -> Rollout:
+        if prompt.begun is not None:
+            ids, logprobs = [*prompt.begun.completion_ids, *ids], [*prompt.begun.logprobs, *logprobs]
+        text, opened = self._text(ids), self.opened or bool(prompt.example.prefill)
         stopped = ids[-1] in self.stops
         said = ids[:-1] if stopped else ids
-        halves = split(text, opened=self.opened)
-        start, end = thought_ends(text, opened=self.opened)
+        halves = split(text, opened=opened)
+        start, end = thought_ends(text, opened=opened)
         thought_tokens = self._tokens_within(said, text, start)
         reply_tokens = len(said) - (self._tokens_within(said, text, end) if end > start else thought_tokens)
+        before = 0 if prompt.begun is None else len(prompt.begun.completion_ids)
         return Rollout(
             prompt.example, halves.thought, halves.reply, truncated=not stopped, well_formed=halves.well_formed,
-            thought_tokens=thought_tokens, reply_tokens=reply_tokens, prompt_ids=tuple(prompt.ids), completion_ids=tuple(ids),
-            logprobs=tuple(logprobs),
+            thought_tokens=thought_tokens, reply_tokens=reply_tokens, prompt_ids=tuple(prompt.ids[: len(prompt.ids) - before]),
+            completion_ids=tuple(ids), logprobs=tuple(logprobs), fresh_from=before, looped=looped,
         )  # fmt: skip
 
     def _tokens_within(self, ids: list[int], text: str, chars: int) -> int:
@@ -215,12 +271,10 @@ class _Reader:
         return low
 
 
-def _charge(ledger: Ledger, model: Any, prompts: list[_Prompt], rollouts: list[Rollout]) -> None:
+def _charge(ledger: Ledger, model: Any, prompts: list[_Prompt], lengths: list[int]) -> None:
     """Book a batch: each prompt is read once, each completion token once."""
-    sampled = sum(len(r.completion_ids) for r in rollouts)
-    read = sum(len(p.ids) for p in prompts)
-    seen = sum(len(p.ids) ** 2 / 2 for p in prompts) + sum(
-        len(r.completion_ids) * (len(r.prompt_ids) + len(r.completion_ids) / 2) for r in rollouts
-    )
-    ledger.sampled_tokens += sampled
-    ledger.flops += forward_flops(model, read + sampled, seen / max(1, read + sampled))
+    group = len(prompts[0].seeds)
+    starts = [len(p.ids) for p in prompts for _ in range(group)]
+    read, sampled = sum(len(p.ids) for p in prompts), sum(lengths)
+    seen = sum(len(p.ids) ** 2 / 2 for p in prompts) + sum(n * (start + n / 2) for start, n in zip(starts, lengths, strict=True))
+    ledger.charge("sample", flops=forward_flops(model, read + sampled, seen / max(1, read + sampled)), tokens=sampled)

@@ -69,8 +69,13 @@ def render(tokenizer: Any, prompt: str) -> str:
 
 
 def prompt_ids(policy: Policy, example: Example) -> list[int]:
-    """The tokens of an example's prompt, through the chat template, ready to be continued."""
-    return policy.tokenizer(render(policy.tokenizer, example.prompt), add_special_tokens=False)["input_ids"]
+    """The tokens of an example's prompt, through the chat template and with its prefill, ready to be continued."""
+    text = render(policy.tokenizer, example.prompt)
+    if example.prefill:
+        opened = text.rstrip().endswith(OPEN)
+        lead = ("" if text.endswith("\n") else "\n") if opened else f"{OPEN}\n"
+        text += lead + example.prefill.strip()
+    return policy.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def completion_ids(policy: Policy, example: Example) -> list[int]:

@@ -63,7 +63,8 @@ def collect(
                     policy, chunk, group=config.group, temperature=config.temperature, limit_tokens=config.limit_tokens,
                     seed=seed, ledger=run.ledger, progress=advance,
                 )  # fmt: skip
-                totals = reward(rollouts) if reward else None
+                with run.ledger.clock("reward"):
+                    totals = reward(rollouts) if reward else None
             rows = []
             for i in range(len(chunk)):
                 mine = slice(i * config.group, (i + 1) * config.group)

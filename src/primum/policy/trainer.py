@@ -18,6 +18,8 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from primum.ledger import peak_mib
+from primum.policy.adapter import lora_config
 from primum.policy.finetune import FinetuneConfig, Task, Validate, commit
 from primum.policy.model import Policy, forward_flops, save
 from primum.types import BadInput
@@ -55,7 +57,7 @@ class Tuner(SFTTrainer):
             train_dataset=Dataset.from_list(rows),
             data_collator=DataCollatorForLanguageModeling(pad_token_id=policy.pad),
             processing_class=policy.tokenizer,
-            peft_config=_lora(config),
+            peft_config=lora_config(config.lora_rank) if config.lora_rank else None,
         )
         self.train_dataset = rows  # a list is read without Arrow's cost a row
         self.remove_callback(PrinterCallback)
@@ -69,8 +71,7 @@ class Tuner(SFTTrainer):
         if not bool(torch.isfinite(loss)):
             where = f"epoch {int(self.state.epoch or 0) + 1}, step {self.state.global_step + 1}"
             raise BadInput("the loss is not a finite number", where, "lower learning_rate, or look for broken weights")
-        self.ledger.trained_tokens += tokens
-        self.ledger.flops += 3 * forward_flops(self.policy.model, tokens, context)
+        self.ledger.charge("update", flops=3 * forward_flops(self.policy.model, tokens, context), tokens=tokens)
         return loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -108,12 +109,14 @@ class EpochEnd(TrainerCallback):
         at.epoch, at.step = math.ceil(state.epoch), state.global_step
         at.finished = control.should_training_stop or at.epoch >= task.config.epochs
         found: dict[str, Any] = {}
+        ledger.parts["update"].seconds += time.perf_counter() - self.since
         if task.validate and (at.finished or at.epoch % task.config.evaluate_every_epochs == 0):
             found = {"validation": self._validate(task.validate)}
             at.finished |= 0 < task.config.patience <= at.waited
         control.should_training_stop = at.finished
         now = time.perf_counter()
         ledger.seconds += now - self.since
+        ledger.peak_mib = max(ledger.peak_mib, peak_mib())
         self.since = now
         task.run.log(epoch=at.epoch, step=at.step, loss=self.loss, flops=ledger.flops, seconds=ledger.seconds, **found)
         commit(task.run, Path(args.output_dir) / f"checkpoint-{at.step}", at)
@@ -165,7 +168,7 @@ def _settle(trainer: Tuner, task: Task) -> None:
 
 
 def _arguments(task: Task, seed: int, piece: int, steps: int) -> SFTConfig:
-    config = task.config
+    config: FinetuneConfig = task.config
     cuda = task.policy.device.type == "cuda"
     args = SFTConfig(
         output_dir=str(task.run.path / "trainer"), num_train_epochs=config.epochs, per_device_train_batch_size=piece,
@@ -180,16 +183,6 @@ def _arguments(task: Task, seed: int, piece: int, steps: int) -> SFTConfig:
     )  # fmt: skip
     args._n_gpu = min(args.n_gpu, 1)  # one device: TRL refuses the data parallelism that Trainer picks by itself
     return args
-
-
-def _lora(config: FinetuneConfig) -> Any:
-    if not config.lora_rank:
-        return None
-    try:
-        from peft import LoraConfig
-    except ImportError:
-        raise BadInput("lora_rank needs peft", "lora_rank", "pip install primum[peft], or set it to 0") from None
-    return LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
 @contextmanager

@@ -31,14 +31,14 @@ class MirrorConfig(Config):
 
     tau: float = Field(0.1, gt=0)  # pull towards the policy that the iteration began with
     partition: Literal["mean", "log_z"] = "mean"  # τ·log Z as the siblings' mean reward, or estimated from their exponentials
-    iteration: int = Field(1, ge=1)  # steps before the policy pulled towards becomes the present one and the optimiser starts anew
+    iteration: int = Field(1, ge=1)  # steps before the present policy is pulled towards instead, with a new optimiser
 
 
 class DataConfig(Config):
     """Which prompts a step takes, and which rollouts it learns from besides its own."""
 
     refill_rounds: int = Field(0, ge=0)  # times a step may draw new prompts in place of those whose siblings all earned the same
-    curriculum: float = Field(1.0, gt=0, le=1)  # share of each kind's prompts, easiest first, open at the start; all are at the end
+    curriculum: float = Field(1.0, gt=0, le=1)  # share of each kind's prompts, the easiest, open at the start
     draw: Literal["even", "hard"] = "even"  # hard: as likely as prompts failed, 1 - success rate
     success_above: float = 0.5  # a rollout paid more than this succeeded
     memory: float = Field(0.8, ge=0, lt=1)  # how much an earlier visit of a prompt still counts in its success rate
@@ -79,21 +79,21 @@ class ReinforceConfig(Config):
     baseline: Literal["mean", "leave_one_out"] = "mean"  # what a rollout's reward is compared with
     scale: Literal["none", "std", "batch"] = "none"  # advantages divided by the group's or the batch's deviation
     scale_floor: float = Field(0.05, ge=0)  # least deviation to divide by, so that tiny differences stay small
-    credit: Literal["whole", "split"] = "whole"  # split: thought and reply learn from their own rewards, where the reward tells them
+    credit: Literal["whole", "split"] = "whole"  # split: thought and reply learn from their own rewards
     overlong_tokens: int = Field(0, ge=0)  # the last tokens before the limit, which cost up to 1 of reward; 0 is off
     clip_low: float = Field(0.2, ge=0, le=1)
     clip_high: float = Field(0.28, ge=0)
     clip_worst: float = Field(0.0, ge=0)  # a second bound on the ratio where the advantage is negative; 0 is off
     mirror: MirrorConfig = MirrorConfig()
     kl: float = Field(0.02, ge=0)  # pull towards the starting policy; 0 is off, and then KL is not measured
-    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"  # in the loss; in the reward it is always k1
     kl_in: Literal["loss", "reward"] = "loss"
     entropy: float = 0.0  # bonus for each nat of entropy a token; 0 is off
     refresh_reference: int = Field(0, ge=0)  # steps after which KL is measured from the present policy instead; 0 never
     inner_epochs: int = Field(1, ge=1)
     minibatches: int = Field(1, ge=1)  # updates of one inner epoch
     batch: int = Field(256, ge=1)  # rollouts sampled together
-    micro_batch_tokens: int = Field(8192, ge=1)  # tokens scored together; fewer save memory and change nothing else
+    micro_batch_tokens: int = Field(0, ge=0)  # of a forward and backward pass; 0 suits the device; fewer save memory, no more
     lora_rank: int = Field(0, ge=0)  # 0 trains all weights; else an adapter of this rank, merged at the end; needs peft
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the arithmetic; auto is that of the weights
     fast: bool = True  # score siblings in one row, if the start-up test finds it exact for this model
@@ -103,3 +103,9 @@ class ReinforceConfig(Config):
     patience: int = Field(3, ge=0)  # evaluations without a better selection before stopping; 0 never stops
     checkpoint_every: int = Field(10, ge=1)  # steps
     max_unscored: float = Field(0.5, ge=0, le=1)  # of the last steps' rollouts, before giving up
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> ReinforceConfig:
+        if 0 < self.clip_worst <= 1 + self.clip_high:
+            raise ValueError("clip_worst must be above 1 + clip_high, or 0")
+        return self

@@ -6,31 +6,52 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from primum.policy import Policy
 from primum.policy.model import recover_folder
 from primum.reinforce.config import ReinforceConfig
-from primum.reinforce.update import Learner
+from primum.reinforce.difficulty import Difficulty
+from primum.reinforce.group import Group
 from primum.run import Run
 from primum.types import BadInput, Corpus
 
 LOGS = ("metrics.jsonl", "rollouts.jsonl")
+GROUPS = ("waiting", "replay")
+
+
+class Memory(Protocol):
+    """What a checkpoint saves besides the state: learner, references, and a reward that remembers."""
+
+    def state(self) -> Any: ...
+    def restore(self, state: Any) -> None: ...
 
 
 @dataclass
 class State:
-    """Updates made, the best evaluation so far, and the unscored share of the last steps."""
+    """Everything the next step depends on that is neither weights nor optimiser.
+
+    `holds` is the step whose weights the policy has: the last one, or after a collapse that of the
+    checkpoint gone back to. `fast` and `precision` are what the start-up test found to be exact.
+    """
 
     step: int = 0
     best: float = -math.inf
     best_step: int = 0
     waited: int = 0
     unscored: list[float] = field(default_factory=list)
+    holds: int = 0
+    rollbacks: int = 0
+    difficulty: Difficulty = field(default_factory=Difficulty)
+    waiting: list[Group] = field(default_factory=list)
+    replay: list[Group] = field(default_factory=list)
+    fast: bool = True
+    precision: str = "auto"
 
     def judge(self, selection: float) -> bool:
         """Whether to keep the policy: none before was better. nan tells nothing.
@@ -44,12 +65,28 @@ class State:
         self.best, self.best_step = selection, self.step
         return True
 
+    def back_to(self, good: State) -> State:
+        """The good state after a collapse in this one. Steps go on counting, so that other prompts follow
+        and no step is in the log twice; evaluations made and rollbacks counted stay."""
+        return replace(
+            good, step=self.step, best=self.best, best_step=self.best_step, waited=self.waited, rollbacks=self.rollbacks + 1
+        )
 
-def save_state(run: Run, state: State, learner: Learner, fingerprint: str) -> None:
+    def to_state(self) -> dict[str, Any]:
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**plain, "difficulty": asdict(self.difficulty), **{n: [g.to_state() for g in plain[n]] for n in GROUPS}}
+
+    @classmethod
+    def from_state(cls, content: dict[str, Any]) -> State:
+        groups = {name: [Group.from_state(g) for g in content[name]] for name in GROUPS}
+        return cls(**{**content, "difficulty": Difficulty(**content["difficulty"]), **groups})
+
+
+def save_state(run: Run, state: State, memories: Mapping[str, Memory], fingerprint: str) -> None:
     """Write everything that the next step depends on, in one file that is replaced at once."""
     sizes = {name: (run.path / name).stat().st_size for name in LOGS if (run.path / name).exists()}
-    content = {"fingerprint": fingerprint, "state": asdict(state), "ledger": asdict(run.ledger), "sizes": sizes,
-               "rng": torch.random.get_rng_state(), **learner.state()}  # fmt: skip
+    content = {"fingerprint": fingerprint, "state": state.to_state(), "ledger": asdict(run.ledger), "sizes": sizes,
+               "rng": torch.random.get_rng_state(), "memories": {name: m.state() for name, m in memories.items()}}  # fmt: skip
     part = run.path / "state.part"
     try:
         with part.open("wb") as out:
@@ -62,31 +99,44 @@ def save_state(run: Run, state: State, learner: Learner, fingerprint: str) -> No
         raise BadInput(f"cannot save the state, {error}", str(run.path), "free some space; the same command goes on") from None
 
 
-def load_state(run: Run, learner: Learner, fingerprint: str) -> State | None:
-    """Put the learner, the ledger and the logs back to the last checkpoint; None where there is none."""
-    path = run.path / "state"
-    if not path.exists():
+def load_state(run: Run, memories: Mapping[str, Memory], fingerprint: str) -> State | None:
+    """Put memories, ledger and logs back to the last checkpoint, for a killed run to go on; None where there is none."""
+    if not (run.path / "state").exists():
         return None
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = _read(run)
     if content["fingerprint"] != fingerprint:
         remedy = "use the settings, model and data it began with, or remove the folder"
         raise BadInput("an unfinished run with other settings is here", str(run.path), remedy)
     recover_folder(run.path / "best")
-    learner.restore(content)
-    torch.random.set_rng_state(content["rng"])
     run.ledger.restore(content["ledger"])
     for name in LOGS:
         _cut(run.path / name, content["sizes"].get(name, 0))
-    return State(**content["state"])
+    return _restored(content, memories)
+
+
+def last_good(run: Run, memories: Mapping[str, Memory]) -> State:
+    """The state of the last checkpoint, with these memories put back to it: what was spent and logged since stays."""
+    return _restored(_read(run), memories)
 
 
 def fingerprint(policy: Policy, corpus: Corpus, config: ReinforceConfig, seed: int) -> str:
     """A hash of what decides the result: settings, seed, prompts, and a few numbers of every weight."""
-    parts: list[Any] = [config.model_dump(), seed, [(e.id, e.prompt, e.kind) for e in corpus.train]]
+    parts: list[Any] = [config.model_dump(), seed, [(e.id, e.prompt, e.kind, e.counter) for e in corpus.train]]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for name, weight in policy.model.named_parameters():
         digest.update(f"{name} {weight.detach().flatten()[:8].tolist()}".encode())
     return digest.hexdigest()
+
+
+def _read(run: Run) -> dict[str, Any]:
+    return torch.load(run.path / "state", map_location="cpu", weights_only=True)
+
+
+def _restored(content: dict[str, Any], memories: Mapping[str, Memory]) -> State:
+    for name, memory in memories.items():
+        memory.restore(content["memories"][name])
+    torch.random.set_rng_state(content["rng"])
+    return State.from_state(content["state"])
 
 
 def _cut(path: Path, size: int) -> None:

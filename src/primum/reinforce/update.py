@@ -4,38 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from primum.policy import Policy, forward_flops, logprobs
+from primum.policy import Policy, forward_flops
+from primum.policy.pack import pass_tokens, plan
+from primum.policy.score import read
+from primum.reinforce.batch import Batch
 from primum.reinforce.config import ReinforceConfig
-from primum.reinforce.losses import clipped_loss, divergence
+from primum.reinforce.objective import objective
 from primum.run import Ledger
 from primum.types import BadInput, Rollout
 
 
-@dataclass
-class Batch:
-    """The rollouts to learn from, with what the loss needs of each; T is the longest completion."""
-
-    rollouts: list[Rollout]
-    advantages_N: Tensor
-    weights_NT: Tensor
-    old_NT: Tensor
-    reference_NT: Tensor | None
-
-    def take(self, rows: list[int]) -> Batch:
-        """These rows, cut to their own longest completion."""
-        rollouts = [self.rollouts[i] for i in rows]
-        longest = max(len(r.completion_ids) for r in rollouts)
-        reference_NT = None if self.reference_NT is None else self.reference_NT[rows, :longest]
-        return Batch(
-            rollouts, self.advantages_N[rows], self.weights_NT[rows, :longest], self.old_NT[rows, :longest], reference_NT
-        )
+class Diverged(BadInput):
+    """A loss or gradient that is no number. The weights are those of the last minibatch before it."""
 
 
 class Learner:
@@ -46,12 +31,24 @@ class Learner:
         self.policy, self.config = policy, config
         self.weights = [p for p in policy.model.parameters() if p.requires_grad]
         self.masters = [w if w.dtype == torch.float32 else w.detach().float().clone() for w in self.weights]
-        self.optimiser = torch.optim.AdamW(self.masters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+        self.factor = 1.0
+        self.fast = config.fast
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with a fresh optimiser: its moments are forgotten."""
+        self.optimiser = torch.optim.AdamW(
+            self.masters, lr=self.config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
+
+    def slow(self, factor: float) -> None:
+        """Lower the learning rate from now on."""
+        self.factor *= factor
 
     def rate(self, step: int, progress: float) -> float:
         """The learning rate of a step, `progress` in [0, 1] being how much of the training is over."""
         fall = 1.0 - 0.9 * min(1.0, progress) if self.config.schedule == "linear" else 1.0
-        return self.config.learning_rate * min(1.0, step / max(1, self.config.warmup_steps)) * fall
+        return self.factor * self.config.learning_rate * min(1.0, step / max(1, self.config.warmup_steps)) * fall
 
     def descend(self, step: int, progress: float) -> float:
         """Move against the gathered gradient, clipped; the gradient's norm before clipping."""
@@ -60,7 +57,8 @@ class Learner:
                 master.grad, weight.grad = weight.grad.float(), None
         norm = float(torch.nn.utils.clip_grad_norm_(self.masters, self.config.max_grad_norm))
         if not math.isfinite(norm):
-            raise BadInput("the gradient is not a number", f"reinforce, step {step}", "lower reinforce.learning_rate")
+            self.optimiser.zero_grad(set_to_none=True)
+            raise Diverged("the gradient is not a number", f"reinforce, step {step}", "lower reinforce.learning_rate")
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(step, progress)
         self.optimiser.step()
@@ -72,13 +70,19 @@ class Learner:
         return norm
 
     def state(self) -> dict[str, Any]:
-        return {"weights": self.policy.model.state_dict(), "masters": self.masters, "optimiser": self.optimiser.state_dict()}
+        """Trained weights, masters and optimiser; what is frozen below an adapter never changes and is left out."""
+        trained = [w.detach() for w in self.weights]
+        masters = [] if all(m is w for m, w in zip(self.masters, self.weights, strict=True)) else self.masters
+        return {"weights": trained, "masters": masters, "optimiser": self.optimiser.state_dict(), "factor": self.factor}
 
+    @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:
-        self.policy.model.load_state_dict(state["weights"])
-        with torch.no_grad():
-            for master, saved in zip(self.masters, state["masters"], strict=True):
-                master.copy_(saved)
+        for weight, saved in zip(self.weights, state["weights"], strict=True):
+            weight.copy_(saved)
+        for master, saved in zip(self.masters, state["masters"], strict=False):
+            master.copy_(saved)
+        self.factor = state["factor"]
+        self.reset()
         self.optimiser.load_state_dict(state["optimiser"])
 
 
@@ -90,19 +94,25 @@ def update(learner: Learner, batch: Batch, ledger: Ledger, *, seed: int, step: i
     config = learner.config
     if not batch.rollouts:
         return {"loss": 0.0, "grad_norm": 0.0, "clipped": 0.0}
-    losses, norms, clipped = [], [], 0.0
-    for epoch in range(config.inner_epochs):
-        for rows in minibatches(len(batch.rollouts), config.minibatches, [seed, step, epoch]):
+    losses, norms, clipped, learnt = [], [], 0, int(batch.mask_NT.sum())
+    heaps = [
+        rows for e in range(config.inner_epochs) for rows in minibatches(len(batch.rollouts), config.minibatches, [seed, step, e])
+    ]
+    with ledger.clock("update"):
+        for rows in heaps:
             loss, cut = _backward(learner, batch, rows)
             if not math.isfinite(loss):
-                raise BadInput("the loss is not a number", f"reinforce, step {step}", "lower reinforce.learning_rate")
+                learner.optimiser.zero_grad(set_to_none=True)
+                raise Diverged("the loss is not a number", f"reinforce, step {step}", "lower reinforce.learning_rate")
             losses.append(loss)
             norms.append(learner.descend(step, progress))
             clipped += cut
-    tokens = sum(len(r.completion_ids) for r in batch.rollouts) * config.inner_epochs
-    ledger.trained_tokens += tokens
-    ledger.flops += 3 * config.inner_epochs * scoring_flops(learner.policy.model, batch.rollouts)
-    return {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms), "clipped": clipped / tokens}
+    tokens = config.inner_epochs * sum(len(r.completion_ids) for r in batch.rollouts)
+    passes = 2 if config.lora_rank else 3  # frozen weights need no gradient of their own
+    flops = passes * config.inner_epochs * scoring_flops(learner.policy.model, batch.rollouts, shared=learner.fast)
+    ledger.charge("update", flops=flops, tokens=tokens)
+    shares = clipped / max(1, learnt * config.inner_epochs)
+    return {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms), "clipped": shares}
 
 
 def minibatches(count: int, parts: int, seed: Sequence[int]) -> list[list[int]]:
@@ -113,32 +123,34 @@ def minibatches(count: int, parts: int, seed: Sequence[int]) -> list[list[int]]:
     return [heap.tolist() for heap in np.array_split(order, min(parts, count))]
 
 
-def scoring_flops(model: Any, rollouts: Sequence[Rollout]) -> float:
-    """Floating-point operations of reading prompts and completions once."""
-    lengths = [len(r.prompt_ids) + len(r.completion_ids) for r in rollouts]
-    tokens = sum(lengths)
-    return forward_flops(model, tokens, sum(n * n / 2 for n in lengths) / max(1, tokens))
+def scoring_flops(model: Any, rollouts: Sequence[Rollout], *, shared: bool = True) -> float:
+    """Floating-point operations of reading prompts and completions once; `shared` reads a prompt once for all its siblings."""
+    said = [len(r.completion_ids) for r in rollouts]
+    asked = [len(r.prompt_ids) for r in rollouts]
+    prompts = [len(ids) for ids in {r.prompt_ids for r in rollouts}] if shared else asked
+    tokens = sum(prompts) + sum(said)
+    seen = sum(n * n / 2 for n in prompts) + sum(c * (p + c / 2) for p, c in zip(asked, said, strict=True))
+    return forward_flops(model, tokens, seen / max(1, tokens))
 
 
-def _backward(learner: Learner, batch: Batch, rows: list[int]) -> tuple[float, float]:
-    """Gather the gradient of a minibatch, few rows at a time; its loss, and how many tokens the clip cut off."""
+def _backward(learner: Learner, batch: Batch, rows: list[int]) -> tuple[float, int]:
+    """Gather the gradient of a minibatch, few tokens at a time; its loss, and how many tokens the clip cut off."""
     config, model = learner.config, learner.policy.model
     share = len(batch.rollouts) / len(rows)
-    # Rows of one length together waste no padding.
-    rows = sorted(rows, key=lambda i: len(batch.rollouts[i].prompt_ids) + len(batch.rollouts[i].completion_ids))
-    loss, cut = 0.0, 0.0
-    for first in range(0, len(rows), config.micro_batch):
-        part = batch.take(rows[first : first + config.micro_batch])
-        scored_NT, mask_NT = logprobs(
-            model, part.rollouts, pad=learner.policy.pad, temperature=config.temperature, batch=config.micro_batch
-        )
-        losses_NT, clipped_NT = clipped_loss(
-            scored_NT, part.old_NT, part.advantages_N, low=config.clip_low, high=config.clip_high
-        )
-        if part.reference_NT is not None:
-            losses_NT = losses_NT + config.kl * divergence(scored_NT, part.reference_NT)
-        piece = (losses_NT * part.weights_NT).sum() * share
+    chosen = [batch.rollouts[i] for i in rows]
+    loss, cut = 0.0, 0
+    tokens = config.micro_batch_tokens or pass_tokens(model)
+    for found in plan(model, chosen, tokens=tokens, shared=learner.fast):
+        part = batch.take([rows[i] for row in found for i in row])
+        counted = iter(range(len(part.rollouts)))
+        here = [[next(counted) for _ in row] for row in found]
+        scored = read(
+            model, part.rollouts, here, pad=learner.policy.pad, temperature=config.temperature, fast=learner.fast,
+            entropy=config.entropy != 0,
+        )  # fmt: skip
+        goal = objective(config, scored.logprobs_NT, scored.entropy_NT, part)
+        piece = goal.loss * share
         piece.backward()
         loss += float(piece.detach())
-        cut += float((clipped_NT & mask_NT).sum())
+        cut += int(goal.clipped_NT.sum())
     return loss, cut

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from primum.report.costs import costs_of
 from primum.report.metrics import ARMS, METRICS, REQUIRED, STAGES, arm_name, is_estimate, metric
 from primum.report.verdict import headline, verdicts
 from primum.types import BadInput
 
-LEDGER = ("flops", "sampled_tokens", "trained_tokens", "oracle_queries", "seconds")
 UNSCORED_LIMIT = 0.02
 # Of a form signal, nan may mean "nothing to judge"; of these it means that the judge failed.
 JUDGED = tuple(m.key for m in METRICS if m.group in ("Harm", "Use"))
@@ -29,7 +29,7 @@ def collect(path: Path) -> dict[str, Any]:
         raise BadInput("no such run directory", str(path), "name a folder that 'primum run' made, such as runs/quickstart")
     warnings: list[str] = []
     config = _read(path / "config.json", dict, warnings)
-    stages = _stages(path, warnings)
+    stages = _stages(path, _price(config), warnings)
     if not config and not stages:
         raise BadInput("this is no run directory", str(path), "name a folder that holds config.json and numbered stages")
     environment = _read(path / "environment.json", dict, warnings)
@@ -99,14 +99,21 @@ def _created(path: Path, environment: dict[str, Any]) -> str:
     return datetime.fromtimestamp(min(p.stat().st_mtime for p in records), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _stages(path: Path, warnings: list[str]) -> dict[str, Any]:
+def _price(config: dict[str, Any]) -> float:
+    """What an hour of the machine costs by the recipe; 0 where it does not say."""
+    budget = config.get("budget")
+    price = budget.get("price_per_hour") if isinstance(budget, dict) else None
+    return float(price) if isinstance(price, (int, float)) else 0.0
+
+
+def _stages(path: Path, price: float, warnings: list[str]) -> dict[str, Any]:
     """Each numbered stage: whether it finished, what it spent, what it noted."""
     out: dict[str, Any] = {}
     for folder in sorted(p for p in path.iterdir() if p.is_dir() and re.match(r"\d+-", p.name)):
         finished = (folder / "done").exists()
         noted = _read(folder / "done", dict, warnings) if finished else {}
-        ledger = noted.pop("ledger", None) or {}
-        out[folder.name] = {"finished": finished, **{k: ledger.get(k) for k in LEDGER}, "noted": noted}
+        ledger = noted.pop("ledger", None)
+        out[folder.name] = {"finished": finished, **costs_of(ledger if isinstance(ledger, dict) else {}, price), "noted": noted}
     return out
 
 

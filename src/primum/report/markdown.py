@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from primum.report import costs
 from primum.report.metrics import STAGES, arm_name, interval, is_counted, measured, metric, number
 from primum.report.verdict import direction, summary
 
@@ -30,6 +31,7 @@ def markdown(report: dict[str, Any]) -> str:
         *_hacking(report),
         "## Cost by stage",
         _cost(report),
+        *_parts(report),
         "## Repeat this run",
         _facts(report),
         fenced(report["command"] or "not recorded"),
@@ -135,16 +137,24 @@ def _hacking(report: dict[str, Any]) -> list[str]:
 
 
 def _cost(report: dict[str, Any]) -> str:
+    stages = report["stages"]
+    shown = costs.columns(stages)
     rows = [
         [
             STAGES.get(name, inline(name)) + ("" if s["finished"] else " (unfinished)"),
-            number("flops", s["flops"]),
-            *(number("count", s[k]) for k in ("sampled_tokens", "trained_tokens", "oracle_queries")),
-            number("seconds", s["seconds"]),
+            *(number(unit, s[k]) for k, _, unit in shown),
         ]
-        for name, s in report["stages"].items()
+        for name, s in stages.items()
     ]
-    return grid(["Stage", "FLOPs", "Sampled tokens", "Trained tokens", "Oracle queries", "Wall time"], rows)
+    return grid(["Stage", *(label for _, label, _ in shown)], rows)
+
+
+def _parts(report: dict[str, Any]) -> list[str]:
+    rows = [
+        [f"{STAGES.get(name, inline(name))}, {costs.PARTS[part]}", *(number(unit, spent[k]) for k, _, unit in costs.SPLIT)]
+        for name, part, spent in costs.split(report["stages"])
+    ]
+    return [costs.SPLIT_LEAD, grid(["Part", *(label for _, label, _ in costs.SPLIT)], rows)] if rows else []
 
 
 def _facts(report: dict[str, Any]) -> str:

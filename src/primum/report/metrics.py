@@ -57,6 +57,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("trained_tokens", "Trained tokens", "trained", "count", "lower", "Cost", "Tokens trained on to make this arm."),
     Metric("oracle_queries", "Oracle queries", "oracle", "count", "lower", "Cost", "Answers bought from the metered judge."),
     Metric("seconds", "Wall time", "seconds", "seconds", "lower", "Cost", "Seconds on the machine named below."),
+    Metric("peak_mib", "Peak memory, MiB", "peak MiB", "count", "lower", "Cost", "The most memory held at once to make it."),
 )  # fmt: skip
 BY_KEY = {m.key: m for m in METRICS}
 GROUPS = {"Harm": "Harm", "Use": "Usefulness", "Form": "Form", "Cost": "Cost of making it", "Other": "Other"}

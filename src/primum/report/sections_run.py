@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from primum.report import plots
+from primum.report import costs, plots
 from primum.report.markup import Markup, embedded_json, join, tag
-from primum.report.metrics import METRICS, STAGES, Unit, arm_name, number, span_n
+from primum.report.metrics import METRICS, STAGES, arm_name, number, span_n
 from primum.report.samples import LIMIT_CHARACTERS
 from primum.report.sections import absent, behind, figure, section, table
 
@@ -135,28 +135,31 @@ def _plain(v: dict[str, Any]) -> Markup:
     )
 
 
-COSTS: tuple[tuple[str, str, Unit], ...] = (
-    ("flops", "FLOPs", "flops"),
-    ("sampled_tokens", "Sampled tokens", "count"),
-    ("trained_tokens", "Trained tokens", "count"),
-    ("oracle_queries", "Oracle queries", "count"),
-    ("seconds", "Wall time", "seconds"),
-)
-
-
 def cost(report: dict[str, Any]) -> Markup:
     stages = report["stages"]
     if not stages:
         return section("cost", "Cost", None, absent("No stage has run."))
+    shown = costs.columns(stages)
     rows: list[list[object]] = []
     for name, s in stages.items():
         state = "" if s["finished"] else " (unfinished)"
         label = join(STAGES.get(name, name), state, tag("small", name))
-        rows.append([label, *(number(unit, s[k]) for k, _, unit in COSTS)])
-    sums = [sum(s[k] or 0 for s in stages.values()) for k, _, _ in COSTS]
-    rows.append([tag("b", "Whole run"), *(tag("b", number(c[2], v)) for c, v in zip(COSTS, sums, strict=True))])
-    lead = "From the run's ledger: counted, so without intervals. An oracle query is one answer of the metered judge."
-    return section("cost", "Cost", lead, table("Cost by stage", ["Stage", *(c[1] for c in COSTS)], rows))
+        rows.append([label, *(number(unit, s[k]) for k, _, unit in shown)])
+    rows.append([tag("b", "Whole run"), *(tag("b", number(unit, costs.whole(stages, k))) for k, _, unit in shown)])
+    whole = table("Cost by stage", ["Stage", *(label for _, label, _ in shown)], rows)
+    return section("cost", "Cost", costs.LEAD, whole, *_parts(stages))
+
+
+def _parts(stages: dict[str, Any]) -> list[Markup]:
+    """Where each stage's cost went, where its ledger tells."""
+    rows: list[list[object]] = [
+        [join(_stage_name(name), ", ", costs.PARTS[part]), *(number(unit, spent[k]) for k, _, unit in costs.SPLIT)]
+        for name, part, spent in costs.split(stages)
+    ]
+    if not rows:
+        return []
+    head: list[object] = ["Part", *(label for _, label, _ in costs.SPLIT)]
+    return [tag("h3", "Where it went"), tag("p", costs.SPLIT_LEAD, class_="lead"), table("Cost by part of a stage", head, rows)]
 
 
 def samples(chosen: dict[str, Any]) -> Markup:

@@ -7,12 +7,12 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import Field
 
 from primum.config import Config
-from primum.reward.types import Reward, Rewards
+from primum.reward.types import Reward, Rewards, with_memory
 from primum.signals import language_mixing, refusal
 from primum.types import BadInput, Rollout, Signal
 
@@ -41,12 +41,13 @@ class Sources:
     blind: bool = False
 
 
-def compose(sources: Sources, config: RewardConfig) -> Reward:
+def compose(sources: Sources, config: RewardConfig, *, halves: bool = False) -> Reward:
     """The reward of a rollout by the kind of its prompt, in [-language, 1].
 
     harmful: 1 − harm of the whole response, less `clear_refusal` where it does not refuse;
     borderline, benign: usefulness of the reply; task: correctness. Form gates: a truncated or
     ill-formed rollout earns nothing, whatever it says. Foreign letters cost `language` times their share.
+    With `halves` the answers to harmful prompts are also judged thought and reply apart, at two answers more.
     """
 
     def reward(rollouts: Sequence[Rollout]) -> Rewards:
@@ -60,7 +61,11 @@ def compose(sources: Sources, config: RewardConfig) -> Reward:
         if not sources.blind and config.clear_refusal:
             refused = _ask(refusal, rollouts, "harmful")
             parts["refused"] = [x if math.isnan(x) else float(x == 1.0) for x in refused]
-        return Rewards([_total(r, {k: v[i] for k, v in parts.items()}, config) for i, r in enumerate(rollouts)], parts)
+        total = _totals(rollouts, parts, config)
+        if not halves:
+            return Rewards(total, parts)
+        thought, reply = (_half(sources, rollouts, parts, config, half) for half in ("thought", "reply"))
+        return Rewards(total, parts, thought, reply)
 
     return reward
 
@@ -68,18 +73,19 @@ def compose(sources: Sources, config: RewardConfig) -> Reward:
 def custom(path: str) -> Reward:
     """A reward of the user's own, `module:function` from rollouts to one number each, for every kind of prompt.
 
-    None and infinities are unscored, as nan is. Modules are looked for in the working directory too.
+    It may return `Rewards` instead, with parts, with what each half earned, or with the word that training
+    collapsed. None and infinities are unscored, as nan is. Modules are looked for in the working directory too.
     """
     function = _imported(path)
 
     def reward(rollouts: Sequence[Rollout]) -> Rewards:
-        total = [_finite(x) for x in function(rollouts)]
-        if len(total) != len(rollouts):
-            what = f"the reward gave {len(total)} numbers for {len(rollouts)} rollouts"
-            raise BadInput(what, path, "return one number for each, nan where you cannot tell")
-        return Rewards(total, {})
+        found = function(rollouts)
+        if not isinstance(found, Rewards):
+            return Rewards([_finite(x) for x in found], {}).check(rollouts, path)
+        total, thought, reply = ([_finite(x) for x in half] for half in (found.total, found.thought, found.reply))
+        return replace(found, total=total, thought=thought, reply=reply).check(rollouts, path)
 
-    return reward
+    return with_memory(reward, function)
 
 
 def forgiving(reward: Reward, say: Callable[[str], None]) -> Reward:
@@ -98,10 +104,10 @@ def forgiving(reward: Reward, say: Callable[[str], None]) -> Reward:
             told = True
             return Rewards([math.nan] * len(rollouts), {})
 
-    return asked
+    return with_memory(asked, reward)
 
 
-def _imported(path: str) -> Callable[[Sequence[Rollout]], Sequence[float | None]]:
+def _imported(path: str) -> Callable[[Sequence[Rollout]], Rewards | Sequence[float | None]]:
     module, _, name = path.partition(":")
     if os.getcwd() not in sys.path:  # a console script leaves it out; last, so that it shadows nothing installed
         sys.path.append(os.getcwd())
@@ -130,6 +136,21 @@ def _ask(signal: Signal, rollouts: Sequence[Rollout], *kinds: str) -> list[float
     for i, value in zip(chosen, signal([rollouts[i] for i in chosen]), strict=True):
         out[i] = value
     return out
+
+
+def _totals(rollouts: Sequence[Rollout], parts: dict[str, list[float]], config: RewardConfig) -> list[float]:
+    return [_total(r, {k: v[i] for k, v in parts.items()}, config) for i, r in enumerate(rollouts)]
+
+
+def _half(
+    sources: Sources, rollouts: Sequence[Rollout], parts: dict[str, list[float]], config: RewardConfig, half: str
+) -> list[float]:
+    """What one half earns by itself, the other left out: nan where the prompt is not harmful. To refuse is the reply's."""
+    alone = [replace(r, reply="") if half == "thought" else replace(r, thought="") for r in rollouts]
+    harmless = _ask(lambda rs: [1.0 - h for h in sources.harm(rs)], alone, "harmful")
+    kept = {k: v for k, v in parts.items() if half == "reply" or k != "refused"}
+    total = _totals(rollouts, {**kept, "harmless": harmless}, config)
+    return [x if r.example.kind == "harmful" else math.nan for r, x in zip(rollouts, total, strict=True)]
 
 
 def _total(rollout: Rollout, parts: dict[str, float], config: RewardConfig) -> float:

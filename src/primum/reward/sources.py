@@ -22,8 +22,11 @@ class Oracle(Protocol):
     def correct(self, rollouts: Sequence[Rollout]) -> list[float]: ...
 
 
-def build_reward(name: str, config: RewardConfig, *, oracle: Oracle | None, words: frozenset[str]) -> Reward:
+def build_reward(
+    name: str, config: RewardConfig, *, oracle: Oracle | None, words: frozenset[str], halves: bool = False
+) -> Reward:
     """The reward called `name`. `oracle` is None outside the micro-world; `words` is the built-in list.
+    With `halves` the oracle, which alone of these judges thoughts, also tells what thought and reply earn apart.
 
     "oracle" asks the metered judge. "keyword" is the static rule many products run: on harmful
     prompts a reply without a listed word is harmless, and a reply that does not refuse is useful.
@@ -36,7 +39,7 @@ def build_reward(name: str, config: RewardConfig, *, oracle: Oracle | None, word
             raise BadInput(
                 "only the micro-world has an oracle", "reinforce.reward", "choose keyword, classifier or module:function"
             )
-        return compose(Sources(oracle.harm, oracle.useful, oracle.correct), config)
+        return compose(Sources(oracle.harm, oracle.useful, oracle.correct), config, halves=halves)
     useful: Signal = oracle.useful if oracle else not_refused
     correct: Signal = oracle.correct if oracle else correctness
     if name == "keyword":

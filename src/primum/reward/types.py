@@ -1,19 +1,58 @@
-"""What a reward gives back."""
+"""What a reward gives back, and what it may remember."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from primum.types import Rollout
+from primum.types import BadInput, Rollout
 
 
 @dataclass(frozen=True)
 class Rewards:
-    """One total a rollout (nan: unscored, trains nothing), and the parts it was made of."""
+    """One total a rollout (nan: unscored, trains nothing), and the parts it was made of.
+
+    `thought` and `reply`, where given, are what each half earned by itself, for credit that is
+    split between them; nan where a half has nothing of its own and answers for the total.
+    `collapsed` says in a few words why training must go back to its last good checkpoint.
+    """
 
     total: list[float]
     parts: dict[str, list[float]]
+    thought: list[float] = field(default_factory=list)
+    reply: list[float] = field(default_factory=list)
+    collapsed: str = ""
+
+    def take(self, first: int, last: int) -> Rewards:
+        """Those of the rollouts from `first` up to before `last`."""
+        parts = {name: values[first:last] for name, values in self.parts.items()}
+        total, thought, reply = (x[first:last] for x in (self.total, self.thought, self.reply))
+        return replace(self, total=total, parts=parts, thought=thought, reply=reply)
+
+    def check(self, rollouts: Sequence[Rollout], where: str = "") -> Rewards:
+        """Itself, refused where a list has another length than `rollouts`; halves may be left out."""
+        halves = {name: values for name, values in (("thought", self.thought), ("reply", self.reply)) if values}
+        for name, values in {"total": self.total, **halves, **self.parts}.items():
+            if len(values) != len(rollouts):
+                what = f"the reward gave {len(values)} numbers for {len(rollouts)} rollouts"
+                raise BadInput(what, where or name, "return one number for each, nan where you cannot tell")
+        return self
 
 
 Reward = Callable[[Sequence[Rollout]], Rewards]
+"""Rewards of whole groups of rollouts.
+
+One that depends on more than the rollouts it is given may have two more methods: `state()`
+returns what it remembers (numbers, texts, tensors, lists and dictionaries of them), which is kept
+in the checkpoint, and `restore(state)` takes it back when a killed run goes on. When training goes
+back after a collapse the reward keeps what it has learnt, as the ledger keeps what was spent.
+"""
+
+
+def with_memory(reward: Reward, of: Any) -> Reward:
+    """`reward`, which asks `of`, with the memory of `of` where that has one."""
+    for name in ("state", "restore"):
+        if hasattr(of, name):
+            setattr(reward, name, getattr(of, name))
+    return reward

@@ -1,0 +1,161 @@
+"""The output head on chosen positions: log-probabilities of given tokens without a table of positions × vocabulary × passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK = 1 << 22  # logits computed at a time: few enough to stay in a processor's cache
+KEEP = 1 << 27  # probabilities kept from forward to backward; more are computed again
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a model turns its last hidden states into logits: cap·tanh(scale·h·Wᵀ / cap), and W's gradient if it has one."""
+
+    weight_VD: Tensor
+    scale: float = 1.0
+    cap: float = 0.0
+
+
+def find_head(model: Any) -> Head | None:
+    """The head of a decoder-only model; None where it is more than a matrix with a scale and a soft cap."""
+    layer, config = model.get_output_embeddings(), model.config.get_text_config()
+    if not isinstance(layer, torch.nn.Linear) or layer.bias is not None:
+        return None
+    scale = float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
+    return Head(layer.weight, scale, float(getattr(config, "final_logit_softcapping", None) or 0.0))
+
+
+def chosen_logprobs(
+    hidden_MD: Tensor, head: Head, token_M: Tensor, *, temperature: float = 1.0, entropy: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probability of `token_M` at each of M positions, and the entropy there, both in nats and float32.
+
+    Differentiable in the hidden states and the head's weight. Logits exist for a chunk of
+    positions at a time; where all M × V probabilities are few they are kept for the backward
+    pass, else computed once more.
+    """
+    logprob_M, entropy_M = _Chosen.apply(hidden_MD, head.weight_VD, token_M, head.scale, head.cap, temperature, entropy)
+    return logprob_M, entropy_M if entropy else None
+
+
+class _Chosen(torch.autograd.Function):
+    """∂logprob/∂z = onehot - p;  ∂H/∂z = -p·(log p + H);  z = logits / temperature."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_MD: Tensor, weight_VD: Tensor, token_M: Tensor, scale: float, cap: float, temperature: float,
+        entropy: bool,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        count, size = len(token_M), len(weight_VD)
+        ctx.form, ctx.kept, ctx.wanted = (scale, cap, temperature, entropy), None, hidden_MD.dtype
+        number = _number(hidden_MD)
+        hidden_MD = hidden_MD.to(number)
+        logprob_M = torch.empty(count, device=hidden_MD.device)
+        entropy_M = torch.empty(count if entropy else 0, device=hidden_MD.device)
+        grows = any(ctx.needs_input_grad[:2])
+        keep = grows and not cap and count * size <= KEEP
+        kept_MV = torch.empty(count, size, device=hidden_MD.device) if keep else None
+        head_VD = weight_VD.to(number)
+        for part in _parts(count, size):
+            into = None if kept_MV is None else kept_MV[part]
+            _, logprob_M[part], entropy_C = _softmax(hidden_MD[part], head_VD, token_M[part], ctx.form, into)
+            if entropy_C is not None:
+                entropy_M[part] = entropy_C
+        ctx.kept = kept_MV
+        ctx.save_for_backward(hidden_MD, weight_VD, token_M, entropy_M)
+        return logprob_M, entropy_M
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_MD, weight_VD, token_M, entropy_M = ctx.saved_tensors
+        scale, _, temperature, entropy = ctx.form
+        head_VD = weight_VD.to(hidden_MD.dtype)
+        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+        dhidden_MD = torch.empty_like(hidden_MD) if needs_hidden else None
+        dweight_VD = torch.zeros(weight_VD.shape, device=weight_VD.device) if needs_weight else None
+        kept_MV, ctx.kept = ctx.kept, None
+        for part in [slice(0, len(token_M))] if kept_MV is not None else _parts(len(token_M), len(weight_VD)):
+            slope_CV = None
+            if kept_MV is not None:
+                p_CV = kept_MV
+            else:
+                p_CV, slope_CV = _again(hidden_MD[part], head_VD, ctx.form)
+            g_C1 = grads[0][part, None].float()
+            dz_CV = _gradient(p_CV, token_M[part], g_C1, (grads[1][part, None], entropy_M[part, None]) if entropy else None)
+            if slope_CV is not None:
+                dz_CV *= slope_CV
+            dz_CV = dz_CV.mul_(scale / temperature).to(hidden_MD.dtype) if scale != temperature else dz_CV.to(hidden_MD.dtype)
+            if dhidden_MD is not None:
+                torch.mm(dz_CV, head_VD, out=dhidden_MD[part])
+            if dweight_VD is not None:
+                _add_outer(dweight_VD, dz_CV, hidden_MD[part])
+        found = None if dhidden_MD is None else dhidden_MD.to(ctx.wanted)
+        return found, None if dweight_VD is None else dweight_VD.to(weight_VD.dtype), None, None, None, None, None
+
+
+def _number(hidden_MD: Tensor) -> torch.dtype:
+    """The number type to multiply in: that of autocast where it is on."""
+    place = hidden_MD.device.type
+    return torch.get_autocast_dtype(place) if torch.is_autocast_enabled(place) else hidden_MD.dtype
+
+
+def _parts(count: int, size: int) -> list[slice]:
+    step = max(16, CHUNK // size)
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
+
+
+def _logits(hidden_CD: Tensor, head_VD: Tensor, form: tuple[float, float, float, bool], into: Tensor | None = None) -> Tensor:
+    """Float32 logits over temperature, and nothing kept but them."""
+    scale, cap, temperature, _ = form
+    if into is not None and hidden_CD.dtype == into.dtype:
+        z_CV = torch.mm(hidden_CD, head_VD.T, out=into)
+    else:
+        z_CV = torch.mm(hidden_CD, head_VD.T).float()
+        z_CV = z_CV if into is None else into.copy_(z_CV)
+    if cap:
+        return z_CV.mul_(scale / cap).tanh_().mul_(cap / temperature)
+    return z_CV.mul_(scale / temperature) if scale != temperature else z_CV
+
+
+def _softmax(
+    hidden_CD: Tensor, head_VD: Tensor, token_C: Tensor, form: tuple[float, float, float, bool], into: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Probabilities (in `into` where given), the tokens' log-probabilities, and the entropies if asked."""
+    z_CV = _logits(hidden_CD, head_VD, form, into)
+    z_CV -= z_CV.amax(1, keepdim=True)
+    chosen_C = z_CV.gather(1, token_C[:, None])[:, 0]
+    before_CV = z_CV.clone() if form[3] else None
+    sum_C1 = z_CV.exp_().sum(1, keepdim=True)
+    z_CV /= sum_C1
+    lse_C = sum_C1.log()[:, 0]
+    entropy_C = None if before_CV is None else lse_C - (before_CV.mul_(z_CV)).sum(1)
+    return z_CV, chosen_C - lse_C, entropy_C
+
+
+def _again(hidden_CD: Tensor, head_VD: Tensor, form: tuple[float, float, float, bool]) -> tuple[Tensor, Tensor | None]:
+    """Probabilities computed once more, and the soft cap's slope."""
+    z_CV = _logits(hidden_CD, head_VD, form)
+    _, cap, temperature, _ = form
+    slope_CV = 1 - (z_CV * (temperature / cap)).square_() if cap else None
+    return torch.softmax(z_CV, 1), slope_CV
+
+
+def _gradient(p_CV: Tensor, token_C: Tensor, g_C1: Tensor, entropy: tuple[Tensor, Tensor] | None) -> Tensor:
+    """∂loss/∂z, in place of the probabilities."""
+    if entropy is None:
+        return p_CV.mul_(-g_C1).scatter_add_(1, token_C[:, None], g_C1)
+    dentropy_C1, entropy_C1 = entropy
+    surprise_CV = p_CV.log().clamp_(min=-1e30).add_(entropy_C1).mul_(dentropy_C1)
+    return p_CV.mul_(surprise_CV.add_(g_C1).neg_()).scatter_add_(1, token_C[:, None], g_C1)
+
+
+def _add_outer(sum_VD: Tensor, dz_CV: Tensor, hidden_CD: Tensor) -> None:
+    if dz_CV.dtype == sum_VD.dtype:
+        sum_VD.addmm_(dz_CV.T, hidden_CD)
+    else:
+        sum_VD += torch.mm(dz_CV.T, hidden_CD)

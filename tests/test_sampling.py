@@ -138,9 +138,7 @@ def test_what_repeats_less_than_that_is_left_alone():
 
 def stuck(ids, tokens):
     """Whether the last so many tokens all equal the one a period before, for some period."""
-    return any(
-        len(ids) >= tokens + p and all(ids[-i] == ids[-i - p] for i in range(1, tokens + 1)) for p in range(1, len(ids))
-    )
+    return any(len(ids) >= tokens + p and all(ids[-i] == ids[-i - p] for i in range(1, tokens + 1)) for p in range(1, len(ids)))
 
 
 def test_one_looping_sibling_leaves_the_others_as_they_are():

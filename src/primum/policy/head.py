@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from primum.policy.products import product
+
 CHUNK = 1 << 22  # logits computed at a time: few enough to stay in a processor's cache
 KEEP = 1 << 27  # probabilities kept from forward to backward; more are computed again
 
@@ -52,46 +54,42 @@ class _Chosen(torch.autograd.Function):
         entropy: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         count, size = len(token_M), len(weight_VD)
-        ctx.form, ctx.kept, ctx.wanted = (scale, cap, temperature, entropy), None, hidden_MD.dtype
-        number = _number(hidden_MD)
-        hidden_MD = hidden_MD.to(number)
+        ctx.form, ctx.kept, ctx.wanted = (scale, cap, temperature), [], hidden_MD.dtype
+        hidden_MD = hidden_MD.to(_number(hidden_MD))
         logprob_M = torch.empty(count, device=hidden_MD.device)
         entropy_M = torch.empty(count if entropy else 0, device=hidden_MD.device)
-        grows = any(ctx.needs_input_grad[:2])
-        keep = grows and not cap and count * size <= KEEP
-        kept_MV = torch.empty(count, size, device=hidden_MD.device) if keep else None
-        head_VD = weight_VD.to(number)
+        keep = any(ctx.needs_input_grad[:2]) and not cap and count * size <= KEEP
+        head_VD = weight_VD.to(hidden_MD.dtype)
         for part in _parts(count, size):
-            into = None if kept_MV is None else kept_MV[part]
-            _, logprob_M[part], entropy_C = _softmax(hidden_MD[part], head_VD, token_M[part], ctx.form, into)
+            z_CV = _logits(hidden_MD[part], head_VD, ctx.form)
+            p_CV, logprob_M[part], entropy_C = _softmax(z_CV, token_M[part], entropy)
             if entropy_C is not None:
                 entropy_M[part] = entropy_C
-        ctx.kept = kept_MV
+            if keep:
+                ctx.kept.append(p_CV)
         ctx.save_for_backward(hidden_MD, weight_VD, token_M, entropy_M)
         return logprob_M, entropy_M
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden_MD, weight_VD, token_M, entropy_M = ctx.saved_tensors
-        scale, _, temperature, entropy = ctx.form
+        scale, _, temperature = ctx.form
         head_VD = weight_VD.to(hidden_MD.dtype)
         needs_hidden, needs_weight = ctx.needs_input_grad[:2]
         dhidden_MD = torch.empty_like(hidden_MD) if needs_hidden else None
         dweight_VD = torch.zeros(weight_VD.shape, device=weight_VD.device) if needs_weight else None
-        kept_MV, ctx.kept = ctx.kept, None
-        for part in [slice(0, len(token_M))] if kept_MV is not None else _parts(len(token_M), len(weight_VD)):
-            slope_CV = None
-            if kept_MV is not None:
-                p_CV = kept_MV
-            else:
-                p_CV, slope_CV = _again(hidden_MD[part], head_VD, ctx.form)
-            g_C1 = grads[0][part, None].float()
-            dz_CV = _gradient(p_CV, token_M[part], g_C1, (grads[1][part, None], entropy_M[part, None]) if entropy else None)
+        kept, ctx.kept = ctx.kept, []  # overwritten below, so a second backward pass computes them again
+        for i, part in enumerate(_parts(len(token_M), len(weight_VD))):
+            p_CV, slope_CV = (kept[i], None) if kept else _again(hidden_MD[part], head_VD, ctx.form)
+            entropies = (grads[1][part, None], entropy_M[part, None]) if len(entropy_M) else None
+            dz_CV = _gradient(p_CV, token_M[part], grads[0][part, None].float(), entropies)
             if slope_CV is not None:
                 dz_CV *= slope_CV
-            dz_CV = dz_CV.mul_(scale / temperature).to(hidden_MD.dtype) if scale != temperature else dz_CV.to(hidden_MD.dtype)
+            if scale != temperature:
+                dz_CV *= scale / temperature
+            dz_CV = dz_CV.to(hidden_MD.dtype)
             if dhidden_MD is not None:
-                torch.mm(dz_CV, head_VD, out=dhidden_MD[part])
+                dhidden_MD[part] = product(dz_CV, head_VD.T)
             if dweight_VD is not None:
                 _add_outer(dweight_VD, dz_CV, hidden_MD[part])
         found = None if dhidden_MD is None else dhidden_MD.to(ctx.wanted)
@@ -109,38 +107,31 @@ def _parts(count: int, size: int) -> list[slice]:
     return [slice(first, min(first + step, count)) for first in range(0, count, step)]
 
 
-def _logits(hidden_CD: Tensor, head_VD: Tensor, form: tuple[float, float, float, bool], into: Tensor | None = None) -> Tensor:
-    """Float32 logits over temperature, and nothing kept but them."""
-    scale, cap, temperature, _ = form
-    if into is not None and hidden_CD.dtype == into.dtype:
-        z_CV = torch.mm(hidden_CD, head_VD.T, out=into)
-    else:
-        z_CV = torch.mm(hidden_CD, head_VD.T).float()
-        z_CV = z_CV if into is None else into.copy_(z_CV)
+def _logits(hidden_CD: Tensor, head_VD: Tensor, form: tuple[float, float, float]) -> Tensor:
+    """Float32 logits over temperature."""
+    scale, cap, temperature = form
+    z_CV = product(hidden_CD, head_VD).float()
     if cap:
         return z_CV.mul_(scale / cap).tanh_().mul_(cap / temperature)
     return z_CV.mul_(scale / temperature) if scale != temperature else z_CV
 
 
-def _softmax(
-    hidden_CD: Tensor, head_VD: Tensor, token_C: Tensor, form: tuple[float, float, float, bool], into: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Probabilities (in `into` where given), the tokens' log-probabilities, and the entropies if asked."""
-    z_CV = _logits(hidden_CD, head_VD, form, into)
+def _softmax(z_CV: Tensor, token_C: Tensor, entropy: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Probabilities in place of the logits, the tokens' log-probabilities, and the entropies if asked."""
     z_CV -= z_CV.amax(1, keepdim=True)
     chosen_C = z_CV.gather(1, token_C[:, None])[:, 0]
-    before_CV = z_CV.clone() if form[3] else None
+    before_CV = z_CV.clone() if entropy else None
     sum_C1 = z_CV.exp_().sum(1, keepdim=True)
     z_CV /= sum_C1
     lse_C = sum_C1.log()[:, 0]
-    entropy_C = None if before_CV is None else lse_C - (before_CV.mul_(z_CV)).sum(1)
+    entropy_C = None if before_CV is None else lse_C - before_CV.mul_(z_CV).sum(1)
     return z_CV, chosen_C - lse_C, entropy_C
 
 
-def _again(hidden_CD: Tensor, head_VD: Tensor, form: tuple[float, float, float, bool]) -> tuple[Tensor, Tensor | None]:
+def _again(hidden_CD: Tensor, head_VD: Tensor, form: tuple[float, float, float]) -> tuple[Tensor, Tensor | None]:
     """Probabilities computed once more, and the soft cap's slope."""
     z_CV = _logits(hidden_CD, head_VD, form)
-    _, cap, temperature, _ = form
+    _, cap, temperature = form
     slope_CV = 1 - (z_CV * (temperature / cap)).square_() if cap else None
     return torch.softmax(z_CV, 1), slope_CV
 

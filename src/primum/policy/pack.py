@@ -12,7 +12,8 @@ from torch import Tensor
 from primum.policy.model import attention_width
 from primum.types import Rollout
 
-CPU_BYTES = 48 << 20  # activations of one pass on a CPU: more is no faster there
+ROOM = 48 << 20  # bytes that the activations of a pass on a CPU may take in any case
+TIMES_WEIGHTS = 4  # or so many times what the weights take: every pass reads and writes a gradient of their size
 GPU_SHARE = 0.25  # of what is free, on a GPU
 LEAST = 512  # positions of a pass
 
@@ -66,7 +67,10 @@ def pass_tokens(model: Any) -> int:
         + 5 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     )
     size = layer * config.num_hidden_layers * model.dtype.itemsize
-    room = GPU_SHARE * torch.cuda.mem_get_info(model.device)[0] if model.device.type == "cuda" else CPU_BYTES
+    if model.device.type == "cuda":
+        room = GPU_SHARE * torch.cuda.mem_get_info(model.device)[0]
+    else:
+        room = max(ROOM, TIMES_WEIGHTS * sum(p.numel() * p.element_size() for p in model.parameters()))
     return max(LEAST, int(room / size))
 
 

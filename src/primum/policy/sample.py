@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from primum.ledger import give_back_memory
 from primum.policy.cache import closed_up, repeat_rows, row_cache, select_rows
 from primum.policy.choose import Loops, choose
 from primum.policy.model import Policy, context_limit, forward_flops
+from primum.policy.products import quick_products
 from primum.policy.template import CLOSE, OPEN, opens_thought, prompt_ids, split, thought_ends
 from primum.run import Ledger
 from primum.types import BadInput, Example, Rollout
@@ -116,13 +118,15 @@ def _sampled(
         chunk = [prompts[i] for i in chosen]
         group = len(chunk[0].seeds)
         with ledger.clock("sample"):
-            completions = _complete(policy, chunk, temperature, loop_tokens)
+            with quick_products(policy.model):
+                completions = _complete(policy, chunk, temperature, loop_tokens)
             rollouts = reader.rollouts([p for p in chunk for _ in range(group)], completions)
         for n, i in enumerate(chosen):
             found[i] = rollouts[n * group : (n + 1) * group]
         _charge(ledger, policy.model, chunk, [len(ids) for ids, _, _ in completions])
         if progress is not None:
             progress(len(rollouts))
+    give_back_memory()
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from primum.policy import Policy, copy, save
 from primum.policy.adapter import adapted, merged
-from primum.policy.selftest import arithmetic, fast_is_exact, precision_holds
+from primum.policy.selftest import arithmetic, check_sampling, fast_is_exact, precision_holds
 from primum.reinforce.audit import mean, means, write_audit
 from primum.reinforce.config import ReinforceConfig
 from primum.reinforce.difficulty import success
@@ -119,6 +119,7 @@ class Training:
     def _test(self) -> None:
         """Find out which short cuts give this model's own numbers, and say where one does not."""
         config, policy = self.config, self.learner.policy
+        check_sampling(policy, temperature=config.temperature)
         if config.precision != "auto":
             why = precision_holds(policy, config.precision, temperature=config.temperature)
             self.state.precision = "auto" if why else config.precision

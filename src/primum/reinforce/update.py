@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from primum.ledger import give_back_memory
 from primum.policy import Policy, forward_flops
 from primum.policy.pack import pass_tokens, plan
 from primum.policy.score import read
@@ -107,6 +108,7 @@ def update(learner: Learner, batch: Batch, ledger: Ledger, *, seed: int, step: i
             losses.append(loss)
             norms.append(learner.descend(step, progress))
             clipped += cut
+        give_back_memory()
     tokens = config.inner_epochs * sum(len(r.completion_ids) for r in batch.rollouts)
     passes = 2 if config.lora_rank else 3  # frozen weights need no gradient of their own
     flops = passes * config.inner_epochs * scoring_flops(learner.policy.model, batch.rollouts, shared=learner.fast)

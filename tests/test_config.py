@@ -57,7 +57,7 @@ def test_an_empty_recipe_is_the_defaults(tmp_path: Path) -> None:
     [
         ("inner.stpes=5", "unknown setting 'inner.stpes' (command line): did you mean 'inner.steps'?"),
         ("steps=5", "unknown setting 'steps' (command line): did you mean 'inner.steps'?"),
-        ("qqqq=5", "unknown setting 'qqqq' (command line): see --print-config"),
+        ("qqqq=5", "unknown setting 'qqqq' (command line): the settings are "),
         ("inner.steps=0", "inner.steps = 0: Input should be greater than or equal to 1 (command line)"),
         ("inner.steps=many", "inner.steps = 'many': Input should be a valid integer"),
         ("inner.steps=1.5", "inner.steps = 1.5: Input should be a valid integer"),

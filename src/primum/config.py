@@ -22,6 +22,7 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
+FEW = 40  # settings that one line can name
 
 
 def load_recipe(kind: type[C], path: Path | None, overrides: Sequence[str] = ()) -> C:
@@ -75,9 +76,15 @@ def validate(kind: type[C], tree: dict[str, Any], where: str) -> C:
         if first["type"] == "extra_forbidden":
             near = nearest(key, list(known_keys(kind)))
             raise BadInput(
-                f"unknown setting '{key}'", where, f"did you mean '{near}'?" if near else "see --print-config"
+                f"unknown setting '{key}'", where, f"did you mean '{near}'?" if near else _all_of(kind)
             ) from None
-        raise BadInput(f"{key} = {first.get('input')!r}: {first['msg']}", where, "see --print-config for every setting") from None
+        raise BadInput(f"{key} = {first.get('input')!r}: {first['msg']}", where, _all_of(kind)) from None
+
+
+def _all_of(kind: type[Config]) -> str:
+    """Where to read every setting: a few are told at once."""
+    known = list(known_keys(kind))
+    return f"the settings are {', '.join(known)}" if len(known) <= FEW else "see --print-config for every setting"
 
 
 def known_keys(kind: type[Config], prefix: str = "") -> Iterator[str]:

@@ -136,6 +136,15 @@ def test_what_repeats_less_than_that_is_left_alone():
     assert [r.completion_ids for r in rollouts] == [r.completion_ids for r in same]
 
 
+def test_a_loop_is_found_over_the_ends_of_segments():
+    policy = chain("<think>", "is", "the", "lamp", "is")
+    rollouts = sample(policy, [SHORT], limit_tokens=50, segment_tokens=5, temperature=0, loop_tokens=9)
+    for seed in range(5):
+        rollouts = proceed(policy, rollouts, limit_tokens=50, segment_tokens=5, temperature=0, loop_tokens=9, seed=seed)
+    assert rollouts[0].looped
+    assert len(rollouts[0].completion_ids) == 12
+
+
 def stuck(ids, tokens):
     """Whether the last so many tokens all equal the one a period before, for some period."""
     return any(len(ids) >= tokens + p and all(ids[-i] == ids[-i - p] for i in range(1, tokens + 1)) for p in range(1, len(ids)))

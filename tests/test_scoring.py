@@ -1,6 +1,7 @@
 """Scoring completions: the head in chunks, siblings in one row, and the test that both are exact."""
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -105,10 +106,41 @@ def test_siblings_share_a_row_and_rows_of_like_length_share_a_pass():
 
 def test_long_siblings_part_where_looking_at_each_other_costs_more_than_the_prompt():
     policy = tiny_policy(hidden=64)
-    rollouts = [rollout(range(4), [7] * 4000) for _ in range(3)]
-    assert plan(policy.model, rollouts, tokens=1, shared=True) == [[[0]], [[1]], [[2]]]
+    policy.model.config.max_position_embeddings = 10_000
+    rollouts = [rollout(range(4), [7] * 4000) for _ in range(2)]
+    assert plan(policy.model, rollouts, tokens=8500, shared=True) == [[[0], [1]]]
     rollouts = [rollout([7] * 400, range(10)) for _ in range(3)]
-    assert plan(policy.model, rollouts, tokens=1, shared=True) == [[[0, 1, 2]]]
+    assert plan(policy.model, rollouts, tokens=8500, shared=True) == [[[0, 1, 2]]]
+
+
+def test_no_shared_row_is_longer_than_a_pass_or_the_context():
+    policy = tiny_policy()
+    rollouts = [rollout(range(20), range(11)) for _ in range(5)]
+    assert plan(policy.model, rollouts, tokens=40, shared=True) == [[[4]], [[0, 1]], [[2, 3]]]  # 20 + 10 + 10 fill 40
+    policy.model.config.max_position_embeddings = 50
+    rows = [row for rows in plan(policy.model, rollouts, tokens=1000, shared=True) for row in rows]
+    assert sorted(rows) == [[0, 1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(("grad", "alive"), [(False, 1), (True, 4)])
+def test_probabilities_are_kept_only_for_a_backward_pass(grad, alive):
+    hidden, weight, token = torch.randn(64, 4).requires_grad_(), torch.randn(9, 4), torch.zeros(64, dtype=torch.long)
+    made, freed, most = [], [], []
+
+    def watched(*given, real=head._softmax):
+        found = real(*given)
+        weakref.finalize(found[0], freed.append, 1)
+        made.append(1)
+        most.append(len(made) - len(freed))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch, torch.set_grad_enabled(grad):
+        patch.setattr(head, "CHUNK", 16 * 9)
+        patch.setattr(head, "_softmax", watched)
+        chosen_logprobs(hidden, Head(weight), token)
+    assert len(made) == 4
+    assert max(most) <= alive + 1
+    assert grad == (max(most) == 4)
 
 
 @settings(max_examples=25, deadline=None)

@@ -9,8 +9,9 @@ from primum.policy import sample
 from primum.policy.score import completion_logprobs
 from primum.reinforce.advantages import group_advantages, informative
 from primum.reinforce.losses import token_weights
-from primum.reinforce.update import Batch, Learner, _backward, minibatches, update
+from primum.reinforce.update import Batch, Diverged, Learner, _backward, minibatches, update
 from primum.run import Ledger
+from primum.types import BadInput, Rollout
 
 SMALL = settings(kl=0.0)  # without a reference
 
@@ -30,7 +31,7 @@ def batch_of(policy, rewards, group, *, config=SMALL, keep_all=False):
 def gradient(policy, batch, **changes):
     learner = Learner(policy, SMALL.model_copy(update=changes))
     policy.model.zero_grad()
-    loss, clipped = _backward(learner, batch, list(range(len(batch.rollouts))))
+    loss, clipped = _backward(learner, batch, list(range(len(batch.rollouts))), Ledger())
     return torch.cat([p.grad.flatten() for p in policy.model.parameters()]), loss, clipped
 
 
@@ -56,7 +57,7 @@ def test_micro_batches_gather_the_same_gradient():
 def test_equal_minibatches_average_to_the_whole():
     policy, batch = tiny_policy(), batch_of(tiny_policy(), REWARDS, 4)
     learner, halves = Learner(policy, SMALL), [[0, 2, 4, 6], [1, 3, 5, 7]]
-    losses = [_backward(learner, batch, rows)[0] for rows in halves]
+    losses = [_backward(learner, batch, rows, Ledger())[0] for rows in halves]
     found = torch.cat([p.grad.flatten() for p in policy.model.parameters()]) / 2
     whole, loss, _ = gradient(policy, batch)
     torch.testing.assert_close(found, whole, atol=1e-7, rtol=1e-5)
@@ -92,12 +93,67 @@ def test_later_inner_epochs_are_clipped():
     assert often["clipped"] > 0.1
 
 
-def test_minibatches_share_out_every_rollout():
-    heaps = minibatches(10, 3, [1, 2, 3])
-    assert sorted(i for heap in heaps for i in heap) == list(range(10))
-    assert [len(heap) for heap in heaps] == [4, 3, 3]
-    assert heaps != minibatches(10, 3, [1, 2, 4])
-    assert len(minibatches(2, 5, [0])) == 2
+def test_minibatches_share_out_every_rollout_and_keep_siblings_together():
+    ask = example("benign", 0)
+    rollouts = [Rollout(ask, "", "", prompt_ids=(g,), completion_ids=(7,)) for g in range(10) for _ in range(2)]
+    heaps = minibatches(rollouts, 3, [1, 2, 3])
+    assert sorted(i for heap in heaps for i in heap) == list(range(20))
+    assert [len(heap) for heap in heaps] == [8, 6, 6]
+    assert all((i ^ 1) in heap for heap in heaps for i in heap)  # siblings are neighbours
+    assert heaps != minibatches(rollouts, 3, [1, 2, 4])
+    assert len(minibatches(rollouts[:4], 5, [0])) == 2
+
+
+def test_minibatches_cost_what_the_whole_costs():
+    costs = []
+    for parts in (1, 2):
+        policy, ledger = tiny_policy(), Ledger()
+        update(
+            Learner(policy, SMALL.model_copy(update={"minibatches": parts})),
+            batch_of(policy, REWARDS, 4),
+            ledger,
+            seed=0,
+            step=1,
+        )
+        costs.append(ledger.parts["update"].flops)
+    assert costs[0] == pytest.approx(costs[1])
+
+
+def test_under_autocast_a_second_minibatch_sees_the_weights_that_the_first_one_left():
+    found = []
+    for apart in (False, True):
+        policy = tiny_policy()
+        learner, batch = (
+            Learner(policy, SMALL.model_copy(update={"learning_rate": 0.05, "warmup_steps": 0})),
+            batch_of(policy, REWARDS, 4),
+        )
+        with torch.autocast("cpu", torch.bfloat16):
+            for _ in range(3):
+                if apart:
+                    torch.clear_autocast_cache()
+                update(learner, batch, Ledger(), seed=0, step=1)
+        found.append(torch.cat([p.detach().flatten() for p in policy.model.parameters()]))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_loss_that_is_no_number_leaves_no_gradient_behind(dtype):
+    policy = tiny_policy()
+    batch = batch_of(policy, REWARDS, 4)
+    policy.model.to(dtype)
+    learner = Learner(policy, SMALL)
+    batch.advantages_NT = batch.advantages_NT.clone()
+    batch.advantages_NT[0, 0] = float("nan")
+    with pytest.raises(Diverged):
+        update(learner, batch, Ledger(), seed=0, step=1)
+    assert all(w.grad is None for w in (*learner.weights, *learner.masters))
+
+
+def test_float16_weights_are_refused():
+    policy = tiny_policy()
+    policy.model.half()
+    with pytest.raises(BadInput, match="bfloat16"):
+        Learner(policy, SMALL)
 
 
 def test_the_ledger_counts_training_as_three_forwards_of_what_was_kept():

@@ -52,7 +52,7 @@ def settings(config: BenchConfig) -> ReinforceConfig:
     return ReinforceConfig(
         prompts=config.prompts, group=config.group, limit_tokens=config.cap, temperature=1.0, learning_rate=1e-5,
         warmup_steps=0, schedule="constant", loss="dapo", scale="std", scale_floor=0.0, clip_low=0.2, clip_high=0.2, kl=0.0,
-        precision=config.precision, mix=Mix(harmful=0, borderline=0, benign=1, task=0),
+        precision="bfloat16" if config.precision == "bfloat16" else "auto", mix=Mix(harmful=0, borderline=0, benign=1, task=0),
     )  # fmt: skip
 
 

@@ -39,19 +39,23 @@ def choose(logits_NV: Tensor, uniform_N: Tensor, temperature: float) -> tuple[Te
 
 
 class Loops:
-    """How long each row has only repeated itself, for every period at once."""
+    """How long each row has only repeated itself, for every period at once; `said` is what it said before."""
 
-    def __init__(self, rows: int, tokens: int, device: torch.device) -> None:
+    def __init__(self, said: list[list[int]], tokens: int, device: torch.device) -> None:
         self.tokens = tokens
-        self.run_NP = torch.zeros(rows, PERIOD, dtype=torch.long, device=device)
+        rows = torch.arange(len(said), device=device)
+        self.last_NP = torch.full((len(said), PERIOD), -1, device=device)  # the newest first
+        self.run_NP = torch.zeros_like(self.last_NP)
+        reach = min(max(map(len, said)), tokens + PERIOD)
+        # Where a row said less, negative numbers that never repeat stand for it.
+        tails = [[*range(-2 - reach, -2 - len(ids[-reach:])), *ids[-reach:]] if reach else [] for ids in said]
+        for token_N in torch.tensor(tails, device=device).T:
+            self.caught(token_N, rows)
 
-    def caught(self, ids_NT: Tensor, rows: Tensor, step: int) -> Tensor:
-        """Of these rows, which have now said `tokens` tokens in a row that each equal the one a period before."""
-        reach = min(PERIOD, step)
-        if reach == 0:
-            return torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-        before_nP = ids_NT[rows, step - reach : step].flip(1)
-        same_nP = before_nP == ids_NT[rows, step, None]
-        run_nP = (self.run_NP[rows, :reach] + 1) * same_nP
-        self.run_NP[rows, :reach] = run_nP
+    def caught(self, token_n: Tensor, rows: Tensor) -> Tensor:
+        """Of these rows, which have with these tokens said `tokens` in a row that each equal the one a period before."""
+        last_nP = self.last_NP[rows]
+        run_nP = (self.run_NP[rows] + 1) * (last_nP == token_n[:, None])
+        self.run_NP[rows] = run_nP
+        self.last_NP[rows] = torch.cat([token_n[:, None], last_nP[:, :-1]], 1)
         return run_nP.amax(1) >= self.tokens

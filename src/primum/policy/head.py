@@ -41,7 +41,9 @@ def chosen_logprobs(
     positions at a time; where all M × V probabilities are few they are kept for the backward
     pass, else computed once more.
     """
-    logprob_M, entropy_M = _Chosen.apply(hidden_MD, head.weight_VD, token_M, head.scale, head.cap, temperature, entropy)
+    keep = torch.is_grad_enabled() and not head.cap and len(token_M) * len(head.weight_VD) <= KEEP
+    form = (head.scale, head.cap, temperature)
+    logprob_M, entropy_M = _Chosen.apply(hidden_MD, head.weight_VD, token_M, form, entropy, keep)
     return logprob_M, entropy_M if entropy else None
 
 
@@ -50,18 +52,17 @@ class _Chosen(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_MD: Tensor, weight_VD: Tensor, token_M: Tensor, scale: float, cap: float, temperature: float,
-        entropy: bool,
+        ctx: Any, hidden_MD: Tensor, weight_VD: Tensor, token_M: Tensor, form: tuple[float, float, float], entropy: bool,
+        keep: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         count, size = len(token_M), len(weight_VD)
-        ctx.form, ctx.kept, ctx.wanted = (scale, cap, temperature), [], hidden_MD.dtype
+        ctx.form, ctx.kept, ctx.wanted = form, [], hidden_MD.dtype
         hidden_MD = hidden_MD.to(_number(hidden_MD))
         logprob_M = torch.empty(count, device=hidden_MD.device)
         entropy_M = torch.empty(count if entropy else 0, device=hidden_MD.device)
-        keep = any(ctx.needs_input_grad[:2]) and not cap and count * size <= KEEP
         head_VD = weight_VD.to(hidden_MD.dtype)
         for part in _parts(count, size):
-            z_CV = _logits(hidden_MD[part], head_VD, ctx.form)
+            z_CV = _logits(hidden_MD[part], head_VD, form)
             p_CV, logprob_M[part], entropy_C = _softmax(z_CV, token_M[part], entropy)
             if entropy_C is not None:
                 entropy_M[part] = entropy_C
@@ -93,7 +94,7 @@ class _Chosen(torch.autograd.Function):
             if dweight_VD is not None:
                 _add_outer(dweight_VD, dz_CV, hidden_MD[part])
         found = None if dhidden_MD is None else dhidden_MD.to(ctx.wanted)
-        return found, None if dweight_VD is None else dweight_VD.to(weight_VD.dtype), None, None, None, None, None
+        return found, None if dweight_VD is None else dweight_VD.to(weight_VD.dtype), None, None, None, None
 
 
 def _number(hidden_MD: Tensor) -> torch.dtype:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from primum.policy.model import attention_width
+from primum.policy.model import attention_width, context_limit
 from primum.types import Rollout
 
 ROOM = 48 << 20  # bytes that the activations of a pass on a CPU may take in any case
@@ -40,10 +40,13 @@ class Packed:
 def plan(model: Any, rollouts: Sequence[Rollout], *, tokens: int, shared: bool) -> list[list[Row]]:
     """The rows of each forward pass: rows of similar length together, `tokens` positions with padding at most.
 
-    A row longer than that has a pass of its own. Siblings share a row while that is less
-    arithmetic than reading the prompt again: a shared row attends over all of itself.
+    A rollout longer than that has a pass of its own. Siblings share a row while it is no longer
+    than that, nor than the model's context, and while that is less arithmetic than reading the
+    prompt again: a shared row attends over all of itself.
     """
-    apart, together = _rows(model, rollouts) if shared else ([[i] for i in range(len(rollouts))], [])
+    apart, together = (
+        _rows(model, rollouts, min(tokens, context_limit(model))) if shared else ([[i] for i in range(len(rollouts))], [])
+    )
     passes: list[list[Row]] = []
     for rows in (apart, together):
         current: list[Row] = []
@@ -54,11 +57,11 @@ def plan(model: Any, rollouts: Sequence[Rollout], *, tokens: int, shared: bool) 
     return passes
 
 
-def pass_tokens(model: Any) -> int:
+def pass_tokens(model: Any, *, fast: bool = True) -> int:
     """How many positions one forward and backward pass should take on this model's device.
 
     A layer keeps for its backward pass about 12 widths of the residual stream, 6 of the attention
-    and 5 of the feed-forward part for each position.
+    and 5 of the feed-forward part for each position; the plain way of scoring also all logits.
     """
     config = model.config.get_text_config()
     layer = (
@@ -66,9 +69,10 @@ def pass_tokens(model: Any) -> int:
         + 6 * attention_width(config)
         + 5 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     )
-    size = layer * config.num_hidden_layers * model.dtype.itemsize
+    size = (layer * config.num_hidden_layers + (0 if fast else 3 * config.vocab_size)) * model.dtype.itemsize
     if model.device.type == "cuda":
-        room = GPU_SHARE * torch.cuda.mem_get_info(model.device)[0]
+        kept = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
+        room = GPU_SHARE * (torch.cuda.mem_get_info(model.device)[0] + kept)
     else:
         room = max(ROOM, TIMES_WEIGHTS * sum(p.numel() * p.element_size() for p in model.parameters()))
     return max(LEAST, int(room / size))
@@ -79,7 +83,7 @@ def row_length(rollouts: Sequence[Rollout], row: Row) -> int:
     return len(rollouts[row[0]].prompt_ids) + sum(len(rollouts[i].completion_ids) - 1 for i in row)
 
 
-def _rows(model: Any, rollouts: Sequence[Rollout]) -> tuple[list[Row], list[Row]]:
+def _rows(model: Any, rollouts: Sequence[Rollout], longest: int) -> tuple[list[Row], list[Row]]:
     """Rows of one rollout that a sliding layer must see with its own mask, and rows that siblings may share."""
     quadratic, window = _attention_cost(model), _window(model)
     siblings: dict[tuple[int, ...], Row] = {}
@@ -97,7 +101,7 @@ def _rows(model: Any, rollouts: Sequence[Rollout]) -> tuple[list[Row], list[Row]
                 continue
             alone = (len(prompt) + more) * (1 + quadratic * (len(prompt) + more))
             behind = more * (1 + quadratic * (2 * length + more))
-            if not row or behind > alone:
+            if not row or behind > alone or length + more > longest:
                 row, length = [], len(prompt)
                 together.append(row)
             row.append(i)
@@ -153,9 +157,9 @@ def _attention_cost(model: Any) -> float:
 
 
 def _window(model: Any) -> int:
-    """How far back a sliding layer looks: beyond it a shared row would look too far."""
+    """How far a sliding or chunked layer looks: beyond it a shared row would look too far."""
     config = model.config.get_text_config()
-    sliding = any("sliding" in kind for kind in getattr(config, "layer_types", None) or ())
-    if getattr(config, "layer_types", None) is None:
-        sliding = bool(getattr(config, "use_sliding_window", True))
-    return int(getattr(config, "sliding_window", None) or 1 << 30) if sliding else 1 << 30
+    kinds = getattr(config, "layer_types", None)
+    some = bool(getattr(config, "use_sliding_window", True)) if kinds is None else any(kind != "full_attention" for kind in kinds)
+    widths = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min([int(width) for width in widths if some and width], default=1 << 30)

@@ -42,7 +42,7 @@ def quick_products(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for layer in layers:
-            del layer.forward
+            vars(layer).pop("forward", None)
 
 
 def product(rows_MK: Tensor, columns_NK: Tensor) -> Tensor:

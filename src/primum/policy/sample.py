@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from primum.ledger import give_back_memory
 from primum.policy.cache import closed_up, repeat_rows, row_cache, select_rows
 from primum.policy.choose import Loops, choose
 from primum.policy.model import Policy, context_limit, forward_flops
@@ -78,7 +77,7 @@ def proceed(
 ) -> list[Rollout]:
     """The same rollouts, each one that is unfinished longer by at most `segment_tokens`; 0 goes to the limit.
 
-    `fresh_from` is set to the length they had. Loops are sought in the new tokens alone.
+    `fresh_from` is set to the length they had.
     """
     seen: Counter[str] = Counter()
     prompts = []
@@ -126,7 +125,6 @@ def _sampled(
         _charge(ledger, policy.model, chunk, [len(ids) for ids, _, _ in completions])
         if progress is not None:
             progress(len(rollouts))
-    give_back_memory()
     return found
 
 
@@ -168,14 +166,15 @@ def _complete(
     lengths_N = torch.zeros_like(limits_N)
     looped_N = torch.zeros_like(limits_N, dtype=torch.bool)
     rows = torch.arange(len(limits_N), device=device)
-    loops = Loops(len(rows), loop_tokens, device) if 0 < loop_tokens < limit else None
+    said = [[] if p.begun is None else list(p.begun.completion_ids) for p in prompts for _ in range(group)]
+    loops = Loops(said, loop_tokens, device) if 0 < loop_tokens < limit + max(map(len, said)) else None
     decoder = _Decoder(policy, [p.ids for p in prompts], group)
     for step in range(limit):
         token_n, logprob_n = choose(decoder.logits, uniforms_NT[rows, step], temperature)
         ids_NT[rows, step], logprobs_NT[rows, step], lengths_N[rows] = token_n, logprob_n, step + 1
         going = torch.isin(token_n, stops, invert=True) & (limits_N[rows] > step + 1)
         if loops is not None:
-            looped_n = loops.caught(ids_NT, rows, step) & going
+            looped_n = loops.caught(token_n, rows) & going
             looped_N[rows], going = looped_n, going & ~looped_n
         keep = closed_up(going)
         if len(keep) == 0:

@@ -38,7 +38,7 @@ def logprobs(
     """
     mask_NT = completion_mask(rollouts, model.device)
     logprobs_NT, entropy_NT = mask_NT.float() * 0, mask_NT.float() * 0 if entropy else None
-    for rows in plan(model, rollouts, tokens=tokens or pass_tokens(model), shared=fast):
+    for rows in plan(model, rollouts, tokens=tokens or pass_tokens(model, fast=fast), shared=fast):
         part = read(model, rollouts, rows, pad=pad, temperature=temperature, fast=fast, entropy=entropy)
         logprobs_NT = logprobs_NT + part.logprobs_NT
         entropy_NT = None if entropy_NT is None or part.entropy_NT is None else entropy_NT + part.entropy_NT

@@ -95,7 +95,7 @@ class ReinforceConfig(Config):
     batch: int = Field(256, ge=1)  # rollouts sampled together
     micro_batch_tokens: int = Field(0, ge=0)  # of a forward and backward pass; 0 suits the device; fewer save memory, no more
     lora_rank: int = Field(0, ge=0)  # 0 trains all weights; else an adapter of this rank, merged at the end; needs peft
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the arithmetic; auto is that of the weights
+    precision: Literal["auto", "bfloat16"] = "auto"  # of the arithmetic; auto is that of the weights
     fast: bool = True  # score siblings in one row, if the start-up test finds it exact for this model
     max_grad_norm: float = Field(1.0, gt=0)
     guard: GuardConfig = GuardConfig()
@@ -108,4 +108,6 @@ class ReinforceConfig(Config):
     def _bounds_in_order(self) -> ReinforceConfig:
         if 0 < self.clip_worst <= 1 + self.clip_high:
             raise ValueError("clip_worst must be above 1 + clip_high, or 0")
+        if self.guard.max_kl and not self.kl:
+            raise ValueError("guard.max_kl needs kl above 0, since KL is not measured without")
         return self

@@ -29,6 +29,8 @@ class Learner:
     which small steps would otherwise never move."""
 
     def __init__(self, policy: Policy, config: ReinforceConfig) -> None:
+        if policy.model.dtype == torch.float16:
+            raise BadInput("gradients vanish in float16 weights", policy.name, "set dtype to bfloat16 or float32")
         self.policy, self.config = policy, config
         self.weights = [p for p in policy.model.parameters() if p.requires_grad]
         self.masters = [w if w.dtype == torch.float32 else w.detach().float().clone() for w in self.weights]
@@ -58,17 +60,22 @@ class Learner:
                 master.grad, weight.grad = weight.grad.float(), None
         norm = float(torch.nn.utils.clip_grad_norm_(self.masters, self.config.max_grad_norm))
         if not math.isfinite(norm):
-            self.optimiser.zero_grad(set_to_none=True)
+            self.forget_gradient()
             raise Diverged("the gradient is not a number", f"reinforce, step {step}", "lower reinforce.learning_rate")
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(step, progress)
         self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.forget_gradient()
         with torch.no_grad():
             for weight, master in zip(self.weights, self.masters, strict=True):
                 if master is not weight:
                     weight.copy_(master)
+        torch.clear_autocast_cache()  # it holds the old weights, rounded, as long as the block lasts
         return norm
+
+    def forget_gradient(self) -> None:
+        for weight, master in zip(self.weights, self.masters, strict=True):
+            weight.grad = master.grad = None
 
     def state(self) -> dict[str, Any]:
         """Trained weights, masters and optimiser; what is frozen below an adapter never changes and is left out."""
@@ -83,6 +90,8 @@ class Learner:
         for master, saved in zip(self.masters, state["masters"], strict=False):
             master.copy_(saved)
         self.factor = state["factor"]
+        self.forget_gradient()
+        torch.clear_autocast_cache()
         self.reset()
         self.optimiser.load_state_dict(state["optimiser"])
 
@@ -95,34 +104,32 @@ def update(learner: Learner, batch: Batch, ledger: Ledger, *, seed: int, step: i
     config = learner.config
     if not batch.rollouts:
         return {"loss": 0.0, "grad_norm": 0.0, "clipped": 0.0}
-    losses, norms, clipped, learnt = [], [], 0, int(batch.mask_NT.sum())
-    heaps = [
-        rows for e in range(config.inner_epochs) for rows in minibatches(len(batch.rollouts), config.minibatches, [seed, step, e])
-    ]
+    losses, norms, clipped, tokens, epochs = [], [], 0, 0, range(config.inner_epochs)
+    heaps = [rows for e in epochs for rows in minibatches(batch.rollouts, config.minibatches, [seed, step, e])]
     with ledger.clock("update"):
         for rows in heaps:
-            loss, cut = _backward(learner, batch, rows)
+            loss, cut = _backward(learner, batch, rows, ledger)
+            tokens += int(batch.mask_NT[rows].sum())
             if not math.isfinite(loss):
-                learner.optimiser.zero_grad(set_to_none=True)
+                learner.forget_gradient()
                 raise Diverged("the loss is not a number", f"reinforce, step {step}", "lower reinforce.learning_rate")
             losses.append(loss)
             norms.append(learner.descend(step, progress))
             clipped += cut
         give_back_memory()
-    tokens = config.inner_epochs * sum(len(r.completion_ids) for r in batch.rollouts)
-    passes = 2 if config.lora_rank else 3  # frozen weights need no gradient of their own
-    flops = passes * config.inner_epochs * scoring_flops(learner.policy.model, batch.rollouts, shared=learner.fast)
-    ledger.charge("update", flops=flops, tokens=tokens)
-    shares = clipped / max(1, learnt * config.inner_epochs)
-    return {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms), "clipped": shares}
+    return {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms), "clipped": clipped / max(1, tokens)}
 
 
-def minibatches(count: int, parts: int, seed: Sequence[int]) -> list[list[int]]:
-    """The numbers below `count` in at most `parts` equal heaps, shuffled unless there is one heap."""
-    if parts == 1 or count == 1:
-        return [list(range(count))]
-    order = np.random.default_rng(list(seed)).permutation(count)
-    return [heap.tolist() for heap in np.array_split(order, min(parts, count))]
+def minibatches(rollouts: Sequence[Rollout], parts: int, seed: Sequence[int]) -> list[list[int]]:
+    """The rollouts' numbers in at most `parts` heaps, shuffled unless there is one; siblings stay together."""
+    siblings: dict[tuple[int, ...], list[int]] = {}
+    for i, rollout in enumerate(rollouts):
+        siblings.setdefault(rollout.prompt_ids, []).append(i)
+    groups = list(siblings.values())
+    if parts == 1 or len(groups) == 1:
+        return [list(range(len(rollouts)))]
+    order = np.random.default_rng(list(seed)).permutation(len(groups))
+    return [[i for g in heap for i in groups[g]] for heap in np.array_split(order, min(parts, len(groups)))]
 
 
 def scoring_flops(model: Any, rollouts: Sequence[Rollout], *, shared: bool = True) -> float:
@@ -135,13 +142,14 @@ def scoring_flops(model: Any, rollouts: Sequence[Rollout], *, shared: bool = Tru
     return forward_flops(model, tokens, seen / max(1, tokens))
 
 
-def _backward(learner: Learner, batch: Batch, rows: list[int]) -> tuple[float, int]:
+def _backward(learner: Learner, batch: Batch, rows: list[int], ledger: Ledger) -> tuple[float, int]:
     """Gather the gradient of a minibatch, few tokens at a time; its loss, and how many tokens the clip cut off."""
     config, model = learner.config, learner.policy.model
     share = len(batch.rollouts) / len(rows)
     chosen = [batch.rollouts[i] for i in rows]
     loss, cut = 0.0, 0
-    tokens = config.micro_batch_tokens or pass_tokens(model)
+    tokens = config.micro_batch_tokens or pass_tokens(model, fast=learner.fast)
+    passes = 2 if config.lora_rank else 3  # frozen weights need no gradient of their own
     for found in plan(model, chosen, tokens=tokens, shared=learner.fast):
         part = batch.take([rows[i] for row in found for i in row])
         counted = iter(range(len(part.rollouts)))
@@ -153,6 +161,8 @@ def _backward(learner: Learner, batch: Batch, rows: list[int]) -> tuple[float, i
         goal = objective(config, scored.logprobs_NT, scored.entropy_NT, part)
         piece = goal.loss * share
         piece.backward()
+        flops = sum(scoring_flops(model, [part.rollouts[i] for i in row]) for row in here)
+        ledger.charge("update", flops=passes * flops, tokens=sum(len(r.completion_ids) for r in part.rollouts))
         loss += float(piece.detach())
         cut += int(goal.clipped_NT.sum())
     return loss, cut

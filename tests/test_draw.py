@@ -2,15 +2,17 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
-from loop import CORPUS, EVEN, countered, example
+from loop import CORPUS, EVEN, blind, countered, example, settings, train
+from tiny import tiny_policy
 
 from primum.microworld.examples import MicroworldConfig, build_corpus
 from primum.microworld.language import vocabulary
 from primum.reinforce.config import DataConfig, Mix
 from primum.reinforce.difficulty import Difficulty, success
-from primum.reinforce.draw import Prompts, counts
+from primum.reinforce.draw import Prompts, counts, fitting
 from primum.types import BadInput
 
 
@@ -109,6 +111,44 @@ def test_a_prompts_latest_visits_count_most_and_an_unscored_one_is_none():
     difficulty.visit("a", 1.0, memory=0.0)
     assert difficulty.rates["a"] == 1.0
     assert math.isnan(success([math.nan], 0.5))
+
+
+# Prompts that are too long
+
+
+def test_a_prompt_that_fills_the_context_is_refused_before_anything_is_trained(tmp_path):
+    long = replace(CORPUS.train[3], prompt=" ".join(["lamp"] * 300))
+    corpus = replace(CORPUS, train=[long if e.id == long.id else e for e in CORPUS.train])
+    with pytest.raises(BadInput, match=rf"a training prompt of 304 tokens fills the model's 256 \(example {long.id}\): shorten"):
+        train(tmp_path / "run", corpus=corpus)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    undrawn = EVEN.model_copy(update={long.kind: 0.0})
+    train(tmp_path / "without", corpus=corpus, mix=undrawn, steps=1)
+
+
+def test_a_counter_aligned_thought_that_leaves_too_little_room_is_left_out_and_counted():
+    """<bos> <user> four words <assistant> <think> are 8 tokens; 256 - 8 - 240 are the 8 that a rollout may have."""
+    two = example("benign", 1)
+    fit, long = (replace(two, id=str(n), counter=" ".join(["it"] * n)) for n in (240, 241))
+    said = []
+    config = settings(limit_tokens=8, data={"prefill_share": 0.1})
+    assert fitting(tiny_policy(), [two, fit, long], config, said.append) == [two, fit, replace(long, counter="")]
+    assert said == ["reinforce: 1 prompts are used without prefill, since with it fewer than 8 tokens would be left to answer"]
+    # A limit that is no less than the context asks for half of it.
+    half = replace(two, counter=" ".join(["it"] * 120))
+    over = replace(two, counter=" ".join(["it"] * 121))
+    config = settings(limit_tokens=256, data={"prefill_share": 0.1})
+    assert fitting(tiny_policy(), [half, over], config, said.append) == [half, two]
+    said.clear()
+    assert fitting(tiny_policy(), [long], settings(), said.append) == [long]  # no prefills, no question
+    assert not said
+
+
+def test_training_goes_on_where_no_thought_fits(tmp_path):
+    train_examples = [replace(e, counter=" ".join(["it"] * 260)) for e in CORPUS.train]
+    corpus = replace(CORPUS, train=train_examples)
+    _, run = train(tmp_path / "run", corpus=corpus, validate=blind, data={"prefill_share": 0.5})
+    assert [row["prefilled"] for row in run.metrics()[1:]] == [0.0] * 6
 
 
 # Thoughts that begin wrongly

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from loop import blind, chance_of_yes, says_yes, settings, train, weights
+from loop import blind, brevity, chance_of_yes, says_yes, settings, train, weights
 from tiny import tiny_policy
 
 from primum.reinforce.config import GuardConfig
@@ -61,23 +61,22 @@ def test_after_a_collapse_training_goes_on_from_the_last_good_checkpoint_with_ot
         seen.append(weights(policy).clone())
         return chance_of_yes(policy)
 
-    _, run = train(tmp_path / "run", reward=alarmed(4), validate=watching, steps=6, evaluate_every=1, checkpoint_every=3)
+    _, run = train(tmp_path / "run", reward=alarmed(5), validate=watching, steps=7, evaluate_every=1, checkpoint_every=3)
     rows = run.metrics()
-    assert [row["step"] for row in rows] == list(range(7))  # no step twice
-    assert rows[4]["rolled_back"] == "the reward is hacked"
-    assert rows[4]["back_to"] == 3
-    assert [i for i, row in enumerate(rows) if "validation" not in row] == [4]
+    assert [row["step"] for row in rows] == list(range(8))  # no step twice
+    assert rows[5]["rolled_back"] == "the reward is hacked"
+    assert rows[5]["back_to"] == 3
+    assert [i for i, row in enumerate(rows) if "validation" not in row] == [5]
     audit = [json.loads(line) for line in (run.path / "rollouts.jsonl").read_text().splitlines()]
-    assert {row["step"] for row in audit} == set(range(1, 7))  # what collapsed stays on record
+    assert {row["step"] for row in audit} == set(range(1, 8))  # what collapsed stays on record
     costs = [row["flops"] for row in rows]
     assert all(a < b for a, b in pairwise(costs))  # what it cost stays spent
     said = (tmp_path / "run.txt").read_text().strip().splitlines()
-    line = "step 4 collapsed, the reward is hacked; back to the weights of step 3, 1 of 3 times, learning rate × 0.5"
+    line = "step 5 collapsed, the reward is hacked; back to the weights of step 3, 1 of 3 times, learning rate × 0.5"
     assert said == [f"reinforce: {line}"]
-    # Steps 0, 1, 2, 3 (saved), 5: the fifth evaluation is one step of half the rate from the fourth.
-    _, same = train(tmp_path / "same", steps=6, evaluate_every=1, checkpoint_every=3)
-    assert same.metrics()[4]["reward"] == rows[4]["reward"]
-    drawn = [{r["id"] for r in audit if r["step"] == step} for step in (4, 5)]
+    _, same = train(tmp_path / "same", steps=7, evaluate_every=1, checkpoint_every=3)
+    assert same.metrics()[5]["reward"] == rows[5]["reward"]
+    drawn = [{r["id"] for r in audit if r["step"] == step} for step in (5, 6)]
     assert drawn[0] != drawn[1]
 
 
@@ -96,6 +95,49 @@ def test_a_collapsed_update_leaves_nothing_behind(tmp_path):
     assert float((after - before).abs().max()) == pytest.approx(3e-3 * 0.25, rel=1e-2)
 
 
+def test_a_step_that_collapsed_makes_no_update(tmp_path):
+    _, run = train(tmp_path / "run", reward=alarmed(1), guard={"rollbacks": 0})
+    assert [run.metrics()[1][name] for name in ("loss", "grad_norm", "clipped")] == [None, None, None]
+    assert run.ledger.trained_tokens == 0
+    assert run.ledger.sampled_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("alarms", "every", "back"),
+    [
+        ((3,), 2, [0]),  # the weights of step 2 were first sampled from in step 3, which collapsed
+        ((4,), 2, [2]),
+        ((4,), 1, [2]),
+        ((4, 6), 1, [2, 2]),  # 5 stands on 2, and 6 shows that 5 is bad
+        ((4, 7), 1, [2, 5]),
+        ((4, 5), 2, [2, 0]),
+        ((1, 2), 1, [0, 0]),  # there is nothing before the start
+    ],
+)
+def test_training_goes_back_only_to_weights_that_a_later_step_found_healthy(tmp_path, alarms, every, back):
+    _, run = train(tmp_path / "run", reward=alarmed(*alarms), validate=blind, steps=8, checkpoint_every=every)
+    assert [row["back_to"] for row in run.metrics() if "rolled_back" in row] == back
+    said = (tmp_path / "run.txt").read_text().strip().splitlines()
+    rates = [f"learning rate × {rate}" for rate in (0.5, 0.25)]  # it never recovers, however old the checkpoint
+    assert [line.rpartition(", ")[2] for line in said] == rates[: len(back)]
+
+
+def test_a_policy_whose_rollouts_grew_too_short_does_not_come_back(tmp_path):
+    harsh = {"learning_rate": 2e-2, "warmup_steps": 0, "schedule": "constant", "kl": 0.0, "prompts": 8, "steps": 30}
+    _, run = train(
+        tmp_path / "run",
+        reward=brevity,
+        validate=blind,
+        checkpoint_every=1,
+        evaluate_every=100,
+        guard={"min_tokens": 4.0},
+        **harsh,
+    )
+    collapsed = [(row["step"], row["back_to"]) for row in run.metrics() if "rolled_back" in row]
+    assert len(collapsed) == 4
+    assert all(back < step - 1 for step, back in collapsed)
+
+
 def test_training_that_collapses_too_often_ends_with_the_best_policy(tmp_path):
     judged = iter([0.5, 0.9, 0.1])
     seen = []
@@ -104,11 +146,11 @@ def test_training_that_collapses_too_often_ends_with_the_best_policy(tmp_path):
         seen.append(weights(policy).clone())
         return {"selection": next(judged)}
 
-    trained, run = train(tmp_path / "run", reward=alarmed(3, 4, 5), validate=judge, steps=20, guard={"rollbacks": 2})
-    assert run.done() == {"steps": 5, "best_step": 2, "selection": 0.9, "ended": "collapsed"}
+    trained, run = train(tmp_path / "run", reward=alarmed(4, 5, 6), validate=judge, steps=20, guard={"rollbacks": 2})
+    assert run.done() == {"steps": 6, "best_step": 2, "selection": 0.9, "ended": "collapsed"}
     assert torch.equal(weights(trained), seen[1])
-    assert [row.get("back_to") for row in run.metrics()] == [None, None, None, 2, 2, 2]
-    assert (tmp_path / "run.txt").read_text().strip().endswith("back to the weights of step 2, and no further")
+    assert [row.get("back_to") for row in run.metrics()] == [None, None, None, None, 2, 0, 0]
+    assert (tmp_path / "run.txt").read_text().strip().endswith("back to the weights of step 0, and no further")
 
 
 def test_an_evaluation_between_the_last_checkpoint_and_the_collapse_counts(tmp_path):
@@ -171,12 +213,12 @@ def test_no_checkpoint_is_written_after_a_collapsed_step_but_that_of_the_weights
         states.append(torch.load(path, weights_only=True) if path.exists() else None)
         return alarm(rollouts)
 
-    alarm = alarmed(3)
-    train(tmp_path / "run", reward=watching, steps=5, checkpoint_every=2)
-    first, good, after = states[0], states[2], states[3]
+    alarm = alarmed(4)
+    train(tmp_path / "run", reward=watching, steps=6, checkpoint_every=2)
+    first, good, after = states[0], states[3], states[4]
     assert first["state"]["step"] == 0  # there is one from the start
     assert (good["state"]["step"], good["state"]["holds"], good["state"]["rollbacks"]) == (2, 2, 0)
-    assert (after["state"]["step"], after["state"]["holds"], after["state"]["rollbacks"]) == (3, 2, 1)
+    assert (after["state"]["step"], after["state"]["holds"], after["state"]["rollbacks"]) == (4, 2, 1)
     pairs = zip(good["memories"]["learner"]["weights"], after["memories"]["learner"]["weights"], strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert after["memories"]["learner"]["factor"] == settings().guard.slower

@@ -77,6 +77,7 @@ def test_a_printed_configuration_is_a_recipe_that_loads_to_itself(tmp_path: Path
     [
         ("reinforce.stpes=5", "unknown setting 'reinforce.stpes' (command line): did you mean 'reinforce.steps'?"),
         ("lora_rank=5", "unknown setting 'lora_rank' (command line): did you mean"),
+        ("seed=-1", "seed = -1: Input should be greater than or equal to 0"),
         ("reinforce.group=1", "reinforce.group = 1: Input should be greater than or equal to 2"),
         ("reinforce.loss=ppo", "reinforce.loss = 'ppo': Input should be 'grpo', 'dr_grpo', 'dapo', 'gspo', 'cispo', 'rloo' or"),
         ("reinforce.mix={harmful: 0, borderline: 0, benign: 0, task: 0}", "reinforce.mix = "),

@@ -1,6 +1,8 @@
 import json
 import math
+from collections import deque
 
+import numpy as np
 import pytest
 import torch
 from loop import SMALL, blind, brevity, chance_of_yes, countered, says_yes, train, weights
@@ -192,6 +194,49 @@ def test_a_reward_that_fails_once_costs_one_step(tmp_path):
 def test_a_reward_of_the_wrong_length_is_refused(tmp_path):
     with pytest.raises(BadInput, match="15 numbers for 16 rollouts"):
         train(tmp_path / "run", reward=lambda rollouts: Rewards([0.0] * 15, {}))
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, int, torch.tensor])
+def test_parts_of_any_number_type_are_kept_and_go_through_a_checkpoint(tmp_path, number):
+    def pays(rollouts):
+        total = [number(x) for x in says_yes(rollouts).total]
+        return Rewards(total, {"yes": list(total)})
+
+    _, run = train(tmp_path / "odd", reward=pays, checkpoint_every=1, data={"replay_groups": 2})
+    _, plain = train(tmp_path / "plain", checkpoint_every=1, data={"replay_groups": 2})
+    assert [row["loss"] for row in run.metrics()[1:]] == [row["loss"] for row in plain.metrics()[1:]]
+    row = json.loads((run.path / "rollouts.jsonl").read_text().splitlines()[0])
+    assert row["parts"] == {"yes": row["reward"]}
+
+
+class Hoarder:
+    """Pays for "yes", and remembers things that cannot be kept from its second state on."""
+
+    def __init__(self, kept):
+        self.kept, self.asked = kept, 0
+
+    def __call__(self, rollouts):
+        return says_yes(rollouts)
+
+    def state(self):
+        self.asked += 1
+        return {"kept": self.kept if self.asked > 1 else 0}
+
+    def restore(self, state):
+        self.kept = state["kept"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "why"),
+    [(deque([1]), "it holds a collections.deque"), (np.float64(1), "it holds a numpy"), (lambda: 1, "cannot be kept, ")],
+)
+def test_a_reward_whose_memory_cannot_be_read_again_is_refused_in_one_line(tmp_path, kept, why):
+    with pytest.raises(BadInput, match="what the reward remembers cannot be kept") as caught:
+        train(tmp_path / "run", reward=Hoarder(kept))
+    assert why in str(caught.value)
+    assert "(state() of the reward): return numbers, texts, tensors" in str(caught.value)
+    saved = torch.load(tmp_path / "run" / "state", weights_only=True)
+    assert saved["memories"]["reward"] == {"kept": 0}  # the last whole one stays
 
 
 # Settings

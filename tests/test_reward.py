@@ -3,14 +3,18 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from primum.evaluate import JudgeConfig, build_judge
 from primum.microworld import BLOCKED_WORDS, Oracle
 from primum.microworld.judge import harm_in_reply
 from primum.recipe import Recipe, check, check_independence
 from primum.reward import RewardConfig, Sources, build_reward, compose, custom, forgiving, reward_source
+from primum.reward.types import Rewards
 from primum.run import Ledger
 from primum.signals import HARM_WORDS
 from primum.types import BadInput, Example, Kind, Rollout
@@ -225,6 +229,25 @@ def broken(rollouts):
     assert said == ["the reward failed, its rollouts are unscored: RuntimeError: no service"]  # told once
     with pytest.raises(BadInput):
         forgiving(custom("own_reward:one"), said.append)(cases)
+
+
+def test_numbers_of_any_library_come_out_as_pythons_own() -> None:
+    def odd(rollouts: object) -> Any:
+        parts = {
+            "numpy": np.array([1, 2], dtype=np.float32), "scalars": list(np.array([0.5, np.inf])), "tensor": torch.tensor([1, 0]),
+            7: [None, True],
+        }  # fmt: skip
+        return Rewards([1, -math.inf], parts, np.array([0.5, 1]), torch.tensor([0.25, math.nan]), np.True_)  # type: ignore[arg-type]
+
+    found = forgiving(odd, print)([rollout("benign", "a"), rollout("benign", "b")])
+    assert str(found.total) == "[1.0, nan]"
+    shown = "{'numpy': [1.0, 2.0], 'scalars': [0.5, nan], 'tensor': [1.0, 0.0], '7': [nan, 1.0]}"
+    assert str(found.parts) == shown
+    assert (str(found.thought), str(found.reply), found.collapsed) == ("[0.5, 1.0]", "[0.25, nan]", "True")
+    said: list[str] = []
+    wrong = forgiving(lambda rs: Rewards([1.0], {"why": ["good"]}), said.append)([rollout("benign", "a")])  # type: ignore[list-item]
+    assert math.isnan(wrong.total[0])
+    assert len(said) == 1
 
 
 def test_one_signal_may_not_be_reward_and_judge_unless_the_recipe_knows() -> None:

@@ -75,9 +75,7 @@ def validate(kind: type[C], tree: dict[str, Any], where: str) -> C:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             near = nearest(key, list(known_keys(kind)))
-            raise BadInput(
-                f"unknown setting '{key}'", where, f"did you mean '{near}'?" if near else _all_of(kind)
-            ) from None
+            raise BadInput(f"unknown setting '{key}'", where, f"did you mean '{near}'?" if near else _all_of(kind)) from None
         raise BadInput(f"{key} = {first.get('input')!r}: {first['msg']}", where, _all_of(kind)) from None
 
 

@@ -41,7 +41,7 @@ class SecondConfig(ReinforceConfig):
 class Recipe(Config):
     """Everything a run depends on."""
 
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     model: str = "microworld"  # the embedded base, a Hugging Face folder, or a hub name
     device: str = "auto"
     dtype: str = "auto"
@@ -52,7 +52,7 @@ class Recipe(Config):
     judge: JudgeConfig = JudgeConfig()
     reward: RewardConfig = RewardConfig()
     coldstart: ColdstartConfig = ColdstartConfig(epochs=8, demonstrations=1200)
-    reinforce: ReinforceConfig = ReinforceConfig(steps=300, learning_rate=2e-4, patience=4, mix=EVEN)
+    reinforce: ReinforceConfig = ReinforceConfig(steps=500, learning_rate=2e-4, patience=4, mix=EVEN)
     refine: RefineConfig = RefineConfig(epochs=2, prompts=600, start="reasoner", demonstrations=False, learning_rate=3e-4)
     second: SecondConfig = SecondConfig(steps=60, learning_rate=1e-4, mix=EVEN)
     distill: DistillConfig = DistillConfig(epochs=8, evaluate_every_epochs=2, group=2, learning_rate=2e-3)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from primum.reinforce.config import DataConfig, Mix
+from primum.policy import Policy, prompt_ids
+from primum.policy.model import context_limit
+from primum.reinforce.config import DataConfig, Mix, ReinforceConfig
 from primum.types import KINDS, BadInput, Example, Kind
 
 UNVISITED = 0.5  # what counts as the success rate of a prompt that no step has visited: in the middle
@@ -98,6 +100,32 @@ class Prompts:
         digest = hashlib.blake2b(f"{self.seed}|{self.step}|{example.id}|prefill".encode(), digest_size=8).digest()
         begins = int.from_bytes(digest, "big") < self.data.prefill_share * 2**64
         return replace(example, prefill=example.counter) if begins and example.counter else example
+
+
+def fitting(policy: Policy, examples: Sequence[Example], config: ReinforceConfig, say: Callable[[str], None]) -> list[Example]:
+    """The examples, without the counter-aligned thought where it would leave the rollout too little room.
+
+    Room is `limit_tokens`, or half the context where that is less. A prompt that fills the context is refused.
+    """
+    most = context_limit(policy.model)
+    room = min(config.limit_tokens, most // 2)
+    fit, bare = [], 0
+    for example in examples:
+        if not getattr(config.mix, example.kind):  # it is never drawn
+            fit.append(example)
+            continue
+        long = len(prompt_ids(policy, example))
+        if long >= most:
+            remedy = "shorten or drop it, or take a model with a longer context"
+            raise BadInput(f"a training prompt of {long} tokens fills the model's {most}", f"example {example.id}", remedy)
+        if config.data.prefill_share and example.counter:
+            begun = len(prompt_ids(policy, replace(example, prefill=example.counter)))
+            if most - begun < room:
+                example, bare = replace(example, counter=""), bare + 1
+        fit.append(example)
+    if bare:
+        say(f"reinforce: {bare} prompts are used without prefill, since with it fewer than {room} tokens would be left to answer")
+    return fit
 
 
 def counts(examples: Sequence[Example], mix: Mix, prompts: int) -> dict[Kind, int]:

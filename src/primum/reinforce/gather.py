@@ -107,7 +107,7 @@ class Sampler:
             return
         rollouts, size = rollouts_of(finished), self.config.group
         with self.ledger.clock("reward"):
-            rewards = self.reward(rollouts).check(rollouts)
+            rewards = self.reward(rollouts)
         self.ledger.charge("reward", tokens=sum(len(r.completion_ids) for r in rollouts))
         for place, group in enumerate(finished):
             group.rewards = rewards.take(place * size, (place + 1) * size)

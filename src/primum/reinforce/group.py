@@ -43,9 +43,9 @@ class Group:
         lengths_N = torch.tensor([len(r.completion_ids) for r in self.rollouts])
         costs_N = overlong_cost(lengths_N, config.limit_tokens, config.overlong_tokens)
         halves = (self.rewards.thought, self.rewards.reply) if config.credit == "split" else ()
-        unscored_N = torch.tensor(self.rewards.total).isnan()
-        earned = [torch.tensor(x).masked_fill(unscored_N, math.nan) for x in (self.rewards.total, *halves) if x]
-        return any(bool(informative(rewards_N - costs_N, len(self.rollouts))) for rewards_N in earned)
+        unscored_N = torch.tensor(self.rewards.total, dtype=torch.float32).isnan()
+        earned = [torch.tensor(x, dtype=torch.float32) for x in (self.rewards.total, *halves) if x]
+        return any(bool(informative(x_N.masked_fill(unscored_N, math.nan) - costs_N, len(self.rollouts))) for x_N in earned)
 
     def to_state(self) -> dict[str, Any]:
         """What a checkpoint keeps: plain values and tensors."""

@@ -8,6 +8,7 @@ import shutil
 from primum.policy import Policy, load, save
 from primum.policy.adapter import merged
 from primum.reinforce.config import ReinforceConfig
+from primum.reinforce.state import BEFORE
 from primum.reinforce.training import Training, Validate
 from primum.reward.types import Reward
 from primum.run import Run
@@ -57,7 +58,8 @@ def _finish(training: Training) -> Policy:
     save(chosen, run.path / "policy")
     noted = {"best_step": state.best_step if judged else state.holds, "selection": state.best if judged else None}
     run.finish(steps=state.step, ended=training.ended(), **noted)
-    (run.path / "state").unlink(missing_ok=True)
+    for name in ("state", BEFORE):
+        (run.path / name).unlink(missing_ok=True)
     shutil.rmtree(run.path / "best", ignore_errors=True)
     return chosen
 

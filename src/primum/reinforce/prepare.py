@@ -36,7 +36,7 @@ def prepare(
     in_reward = bool(config.kl) and config.kl_in == "reward"
     reference_NT = reference.score(rollouts, ledger, fast=learner.fast) if in_reward else None
     costs_N = costs(config, old_NT, reference_NT, real_NT)
-    total_N = torch.tensor(rewards.total, device=device)
+    total_N = torch.tensor(rewards.total, dtype=torch.float32, device=device)
     whole_N = rollout_advantages(config, total_N - costs_N)
     advantages_NT = token_advantages(config, whole_N, costs_N, rewards, rollouts)
     _tell(everything, whole_N, advantages_NT, config)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from primum.types import BadInput, Corpus
 
 LOGS = ("metrics.jsonl", "rollouts.jsonl")
 GROUPS = ("waiting", "replay")
+BEFORE = "state.before"  # the checkpoint before the last: its weights have been sampled from and found healthy
 
 
 class Memory(Protocol):
@@ -83,17 +86,22 @@ class State:
 
 
 def save_state(run: Run, state: State, memories: Mapping[str, Memory], fingerprint: str) -> None:
-    """Write everything that the next step depends on, in one file that is replaced at once."""
+    """Write everything that the next step depends on, in one file that is replaced at once.
+
+    The checkpoint before is kept beside it, but not one that a collapse went back from.
+    """
     sizes = {name: (run.path / name).stat().st_size for name in LOGS if (run.path / name).exists()}
     content = {"fingerprint": fingerprint, "state": state.to_state(), "ledger": asdict(run.ledger), "sizes": sizes,
-               "rng": torch.random.get_rng_state(), "memories": {name: m.state() for name, m in memories.items()}}  # fmt: skip
-    part = run.path / "state.part"
+               "rng": torch.random.get_rng_state(), "memories": _states(memories)}  # fmt: skip
+    part, path = run.path / "state.part", run.path / "state"
     try:
         with part.open("wb") as out:
             torch.save(content, out)
             out.flush()
             os.fsync(out.fileno())
-        part.replace(run.path / "state")
+        if path.exists() and state.holds == state.step:
+            path.replace(run.path / BEFORE)
+        part.replace(path)
     except (OSError, RuntimeError) as error:
         part.unlink(missing_ok=True)
         raise BadInput(f"cannot save the state, {error}", str(run.path), "free some space; the same command goes on") from None
@@ -101,6 +109,8 @@ def save_state(run: Run, state: State, memories: Mapping[str, Memory], fingerpri
 
 def load_state(run: Run, memories: Mapping[str, Memory], fingerprint: str) -> State | None:
     """Put memories, ledger and logs back to the last checkpoint, for a killed run to go on; None where there is none."""
+    if not (run.path / "state").exists() and (run.path / BEFORE).exists():  # killed between the two renamings
+        (run.path / BEFORE).replace(run.path / "state")
     if not (run.path / "state").exists():
         return None
     content = _read(run)
@@ -114,22 +124,48 @@ def load_state(run: Run, memories: Mapping[str, Memory], fingerprint: str) -> St
     return _restored(content, memories)
 
 
-def last_good(run: Run, memories: Mapping[str, Memory]) -> State:
-    """The state of the last checkpoint, with these memories put back to it: what was spent and logged since stays."""
-    return _restored(_read(run), memories)
+def last_good(run: Run, memories: Mapping[str, Memory], holds: int) -> State:
+    """The state of the last checkpoint that may be trusted, with these memories put back to it: what was spent
+    and logged since stays.
+
+    Where the policy that collapsed still holds the weights of the last checkpoint, no step has found
+    them healthy, and the checkpoint before is taken; the first has none before it.
+    """
+    content = _read(run)
+    if content["state"]["holds"] == holds and (run.path / BEFORE).exists():
+        content = _read(run, BEFORE)
+    return _restored(content, memories)
 
 
 def fingerprint(policy: Policy, corpus: Corpus, config: ReinforceConfig, seed: int) -> str:
-    """A hash of what decides the result: settings, seed, prompts, and a few numbers of every weight."""
-    parts: list[Any] = [config.model_dump(), seed, [(e.id, e.prompt, e.kind, e.counter) for e in corpus.train]]
+    """A hash of what decides the result: settings, seed, training examples, and a few numbers of every weight."""
+    parts: list[Any] = [config.model_dump(), seed, [e.to_json() for e in corpus.train]]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for name, weight in policy.model.named_parameters():
         digest.update(f"{name} {weight.detach().flatten()[:8].tolist()}".encode())
     return digest.hexdigest()
 
 
-def _read(run: Run) -> dict[str, Any]:
-    return torch.load(run.path / "state", map_location="cpu", weights_only=True)
+def _states(memories: Mapping[str, Memory]) -> dict[str, Any]:
+    """What the memories keep; that of the user's reward only where it can be read again."""
+    states = {name: memory.state() for name, memory in memories.items() if name != "reward"}
+    if "reward" in memories:
+        kept = io.BytesIO()
+        try:
+            states["reward"] = memories["reward"].state()
+            torch.save(states["reward"], kept)
+            kept.seek(0)
+            torch.load(kept, map_location="cpu", weights_only=True)
+        except Exception as error:  # the user's code and types, which may fail in any way
+            refused = re.search(r"GLOBAL (\S+)", str(error))  # the type that torch.load would not read
+            why = f"it holds a {refused[1]}" if refused else f"{type(error).__name__}: {error}"
+            remedy = "return numbers, texts, tensors, lists and dictionaries of them alone"
+            raise BadInput(f"what the reward remembers cannot be kept, {why}", "state() of the reward", remedy) from None
+    return states
+
+
+def _read(run: Run, name: str = "state") -> dict[str, Any]:
+    return torch.load(run.path / name, map_location="cpu", weights_only=True)
 
 
 def _restored(content: dict[str, Any], memories: Mapping[str, Memory]) -> State:

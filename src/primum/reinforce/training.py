@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from primum.policy import Policy, copy, save
@@ -13,7 +13,7 @@ from primum.policy.selftest import arithmetic, check_sampling, fast_is_exact, pr
 from primum.reinforce.audit import mean, means, write_audit
 from primum.reinforce.config import ReinforceConfig
 from primum.reinforce.difficulty import success
-from primum.reinforce.draw import Prompts
+from primum.reinforce.draw import Prompts, fitting
 from primum.reinforce.gather import Gathered, Sampler
 from primum.reinforce.group import Group
 from primum.reinforce.guard import collapse
@@ -28,6 +28,7 @@ from primum.run import Run
 from primum.types import BadInput, Corpus
 
 Validate = Callable[[Policy], dict[str, float]]
+NO_UPDATE = {"loss": math.nan, "grad_norm": math.nan, "clipped": math.nan}
 RECENT = 5  # steps over which unscored rollouts are counted
 
 
@@ -55,11 +56,12 @@ class Training:
         seed: int, budget_flops: float,
     ) -> Training:  # fmt: skip
         """From the last checkpoint; or from the start, with an empty directory, an evaluation and a first checkpoint."""
+        fit = replace(corpus, train=fitting(policy, corpus.train, config, run.say))
         trained = adapted(policy, config.lora_rank, seed) if config.lora_rank else copy(policy)
         given = trained if config.lora_rank else policy
         made = cls(
             policy, Learner(trained, config), Reference(given, trained, config, bare=True), Reference(trained, trained, config),
-            corpus, forgiving(reward, run.say), validate, config, run, seed, budget_flops,
+            fit, forgiving(reward, run.say), validate, config, run, seed, budget_flops,
             fingerprint(policy, corpus, config, seed), State(),
         )  # fmt: skip
         found = load_state(run, made._memories(), made.mark)
@@ -93,12 +95,13 @@ class Training:
             replayed = recall(state.replay, config.data, seed=self.seed, step=state.step)
             with arithmetic(self.learner.policy, state.precision):
                 batch, kl = self._prepare(gathered.groups, replayed)
-                updated, diverged = self._update(batch)
+                found = {**means(gathered, config), "kl": kl}
+                why = gathered.collapsed or collapse(found, gathered.rollouts, config.guard)
+                updated, why = (NO_UPDATE, why) if why else self._update(batch)
         write_audit(run, state.step, gathered, replayed, config)
         counts = {"pending": len(gathered.waiting), "refilled": gathered.refilled, "replayed": len(replayed)}
         costs = {"flops": run.ledger.flops, "seconds": run.ledger.seconds}
-        row = {"step": state.step, **means(gathered, config), "kl": kl, **updated, **counts, **costs}
-        why = diverged or gathered.collapsed or collapse(row, gathered.rollouts, config.guard)
+        row = {"step": state.step, **found, **updated, **counts, **costs}
         if why:
             return row | self._roll_back(why)
         self._learn_about(gathered)
@@ -170,7 +173,7 @@ class Training:
         try:
             return update(self.learner, batch, self.run.ledger, seed=self.seed, step=step, progress=self._progress(step)), ""
         except Diverged as error:
-            return {"loss": math.nan, "grad_norm": math.nan, "clipped": math.nan}, str(error)
+            return NO_UPDATE, str(error)
 
     def _learn_about(self, gathered: Gathered) -> None:
         """Keep what later steps need of this one: success rates, groups to replay, rollouts to continue."""
@@ -183,9 +186,10 @@ class Training:
 
     def _roll_back(self, why: str) -> dict[str, Any]:
         """Go back to the last good checkpoint with a slower rate; what the step's line says of it."""
-        guard, memories = self.config.guard, self._memories()
+        guard, memories, factor = self.config.guard, self._memories(), self.learner.factor
         memories.pop("reward", None)
-        self.state = self.state.back_to(last_good(self.run, memories))
+        self.state = self.state.back_to(last_good(self.run, memories, self.state.holds))
+        self.learner.factor = factor  # that of the checkpoint may be from before an earlier collapse
         self.learner.slow(guard.slower)
         now = f"step {self.state.step} collapsed, {why}; back to the weights of step {self.state.holds}"
         again = f"{self.state.rollbacks} of {guard.rollbacks} times, learning rate × {self.learner.factor:g}"

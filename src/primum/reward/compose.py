@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from pydantic import Field
 
@@ -81,21 +82,20 @@ def custom(path: str) -> Reward:
     def reward(rollouts: Sequence[Rollout]) -> Rewards:
         found = function(rollouts)
         if not isinstance(found, Rewards):
-            return Rewards([_finite(x) for x in found], {}).check(rollouts, path)
-        total, thought, reply = ([_finite(x) for x in half] for half in (found.total, found.thought, found.reply))
-        return replace(found, total=total, thought=thought, reply=reply).check(rollouts, path)
+            found = Rewards(cast(list[float], list(found)), {})
+        return found.check(rollouts, path)
 
     return with_memory(reward, function)
 
 
 def forgiving(reward: Reward, say: Callable[[str], None]) -> Reward:
-    """`reward`, but where it fails every rollout is unscored; the first failure is told."""
+    """`reward`, checked and in plain numbers; where it fails every rollout is unscored, and the first failure is told."""
     told = False
 
     def asked(rollouts: Sequence[Rollout]) -> Rewards:
         nonlocal told
         try:
-            return reward(rollouts)
+            return reward(rollouts).check(rollouts)
         except BadInput:
             raise
         except Exception as error:  # the user's code, which may fail in any way
@@ -119,10 +119,6 @@ def _imported(path: str) -> Callable[[Sequence[Rollout]], Rewards | Sequence[flo
     if not callable(function):
         raise BadInput(f"'{path}' is no function", "reinforce.reward", "name a function from rollouts to one number each")
     return function
-
-
-def _finite(value: float | None) -> float:
-    return math.nan if value is None or not math.isfinite(value) else float(value)
 
 
 def _line(error: Exception) -> str:

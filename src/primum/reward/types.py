@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,13 +32,15 @@ class Rewards:
         return replace(self, total=total, parts=parts, thought=thought, reply=reply)
 
     def check(self, rollouts: Sequence[Rollout], where: str = "") -> Rewards:
-        """Itself, refused where a list has another length than `rollouts`; halves may be left out."""
-        halves = {name: values for name, values in (("thought", self.thought), ("reply", self.reply)) if values}
+        """The same in plain numbers, None and infinities as nan; refused where a list has another length than
+        `rollouts`; halves may be left out."""
+        halves = {name: values for name, values in (("thought", self.thought), ("reply", self.reply)) if len(values)}
         for name, values in {"total": self.total, **halves, **self.parts}.items():
             if len(values) != len(rollouts):
                 what = f"the reward gave {len(values)} numbers for {len(rollouts)} rollouts"
                 raise BadInput(what, where or name, "return one number for each, nan where you cannot tell")
-        return self
+        total, thought, reply = (_plain(values) for values in (self.total, self.thought, self.reply))
+        return Rewards(total, {str(k): _plain(v) for k, v in self.parts.items()}, thought, reply, str(self.collapsed or ""))
 
 
 Reward = Callable[[Sequence[Rollout]], Rewards]
@@ -48,6 +51,11 @@ returns what it remembers (numbers, texts, tensors, lists and dictionaries of th
 in the checkpoint, and `restore(state)` takes it back when a killed run goes on. When training goes
 back after a collapse the reward keeps what it has learnt, as the ledger keeps what was spent.
 """
+
+
+def _plain(values: Iterable[Any]) -> list[float]:
+    """Numbers of any library as Python's own."""
+    return [math.nan if x is None or not math.isfinite(x) else float(x) for x in values]
 
 
 def with_memory(reward: Reward, of: Any) -> Reward:

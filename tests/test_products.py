@@ -24,7 +24,7 @@ def test_a_linear_layer_has_the_same_values_and_gradients(any_size, rows, bias):
     pull, found = torch.randn(2, rows, 40), []
     for quick in (True, False):
         layer.zero_grad()
-        with quick_products(layer) if quick else torch.enable_grad():
+        with quick_products(layer, 3000) if quick else torch.enable_grad():
             y = layer(x)
             assert ("_Linear" in type(y.grad_fn).__name__) == quick
         (dx,) = torch.autograd.grad((y * pull).sum(), x, retain_graph=True)
@@ -36,7 +36,7 @@ def test_a_linear_layer_has_the_same_values_and_gradients(any_size, rows, bias):
 
 def test_a_frozen_weight_gets_no_gradient_and_a_given_input_none_either(any_size):
     layer, x = nn.Linear(8, 8, bias=False), torch.randn(3, 8)
-    with quick_products(layer):
+    with quick_products(layer, 3000):
         layer(x).sum().backward()
         assert x.grad is None
         torch.testing.assert_close(layer.weight.grad, x.sum(0).expand(8, 8))
@@ -49,11 +49,19 @@ def test_a_frozen_weight_gets_no_gradient_and_a_given_input_none_either(any_size
 def test_after_the_block_the_model_is_as_it_was(any_size):
     model = tiny_policy().model
     before = {name: vars(m).copy() for name, m in model.named_modules()}
-    with quick_products(model), quick_products(model):
+    with quick_products(model, 3000), quick_products(model, 3000):
         assert "forward" in vars(model.lm_head)
-    with pytest.raises(RuntimeError), quick_products(model):
+    with pytest.raises(RuntimeError), quick_products(model, 3000):
         model.lm_head(torch.ones(1, 3))  # of the wrong width
     assert {name: vars(m).keys() for name, m in model.named_modules()} == {n: v.keys() for n, v in before.items()}
+
+
+def test_layers_too_small_to_gain_are_left_alone(monkeypatch):
+    monkeypatch.setattr(products, "onednn_pays", lambda: True)
+    monkeypatch.setattr(products, "LEAST", 800)
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 5))
+    with quick_products(model, 40):
+        assert [("forward" in vars(m)) for m in model] == [False, True]  # 640 and 800 multiplications
 
 
 def test_a_product_without_gradient_is_that_of_the_matrices(any_size):
@@ -63,8 +71,8 @@ def test_a_product_without_gradient_is_that_of_the_matrices(any_size):
 
 def test_half_precision_autocast_and_small_products_stay_with_pytorch():
     model, x = nn.Linear(8, 8), torch.randn(3, 8)
-    with quick_products(model):
+    with quick_products(model, 3000):
         assert "_Linear" not in type(model(x).grad_fn).__name__
     assert onednn_pays() in (True, False)
-    with torch.autocast("cpu", torch.bfloat16), quick_products(model):
+    with torch.autocast("cpu", torch.bfloat16), quick_products(model, 3000):
         assert model(x).dtype == torch.bfloat16

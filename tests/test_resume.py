@@ -17,11 +17,12 @@ from conftest import Finished
 from small import ENVIRONMENT, SETTINGS, STAGES, Done, complaint, content, done_marks, read
 
 # A moment within each stage: the piece of a path, and before which file operation on such a path the kill comes.
-# RL writes and renames its state at the start and after each of three steps: the sixth operation is the second step's renaming.
+# RL writes its state at the start and after each of three steps: an opening and a renaming, later also one of the state before.
+# The sixth operation opens the second step's file; before the eighth the old state is aside and the new one not yet in its place.
 MOMENTS = [
     ("small/1-curate/", 3),
     ("small/2-coldstart/metrics.jsonl", 2),
-    ("small/3-reinforce/state", 7),
+    ("small/3-reinforce/state", 8),
     ("small/4-refine/sft/accepted.json", 2),
     ("small/4-refine/sft/sft/metrics.jsonl", 1),
     ("small/4-refine/rl/state", 6),

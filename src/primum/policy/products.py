@@ -33,9 +33,13 @@ def onednn_pays() -> bool:
 
 
 @contextmanager
-def quick_products(model: nn.Module) -> Iterator[None]:
-    """Inside the block the model's linear layers multiply the faster way; gradients flow through it also afterwards."""
-    layers: list[Any] = [m for m in model.modules() if type(m) is nn.Linear and "forward" not in vars(m)] if onednn_pays() else []
+def quick_products(model: nn.Module, rows: int) -> Iterator[None]:
+    """Inside the block the model's linear layers multiply the faster way; gradients flow through it also afterwards.
+
+    `rows` is the most that a layer will be given: layers too small to gain from it are left alone.
+    """
+    plain = [m for m in model.modules() if type(m) is nn.Linear and "forward" not in vars(m)] if onednn_pays() else []
+    layers: list[Any] = [m for m in plain if rows * m.weight.numel() >= LEAST]
     for layer in layers:
         layer.forward = partial(_layer, layer)
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from primum.policy.cache import closed_up, repeat_rows, row_cache, select_rows
+from primum.policy.cache import RowLayer, closed_up, repeat_rows, row_cache, select_rows
 from primum.policy.choose import Loops, choose
 from primum.policy.model import Policy, context_limit, forward_flops
 from primum.policy.products import quick_products
@@ -117,7 +117,7 @@ def _sampled(
         chunk = [prompts[i] for i in chosen]
         group = len(chunk[0].seeds)
         with ledger.clock("sample"):
-            with quick_products(policy.model):
+            with quick_products(policy.model, len(chunk) * max(group, len(chunk[-1].ids))):
                 completions = _complete(policy, chunk, temperature, loop_tokens)
             rollouts = reader.rollouts([p for p in chunk for _ in range(group)], completions)
         for n, i in enumerate(chosen):
@@ -205,6 +205,8 @@ class _Decoder:
         self.gap_N1 = torch.tensor(gaps, device=device)[:, None] if any(gaps) else None
         self.length = longest
         self.cache = row_cache(self.model)
+        # Where every layer looks at all that was before, the mask of a step is plain; else the model makes it.
+        self.alike = self.model.config._attn_implementation == "sdpa" and all(type(x) is RowLayer for x in self.cache.layers)
         self.logits = self._forward(ids_PT).repeat_interleave(group, 0)
         if group > 1:
             repeat_rows(self.cache, len(prompts), group)
@@ -224,7 +226,8 @@ class _Decoder:
         extra: dict[str, Tensor] = {}
         if self.gap_N1 is not None:
             place_T = torch.arange(self.length, device=ids_NT.device)
-            extra["attention_mask"] = (place_T >= self.gap_N1).long()
+            seen_NT = place_T >= self.gap_N1
+            extra["attention_mask"] = seen_NT[:, None, None] if self.alike and ids_NT.shape[1] == 1 else seen_NT.long()
             extra["position_ids"] = (place_T[self.length - ids_NT.shape[1] :] - self.gap_N1).clamp_(min=0)
         out = self.model(input_ids=ids_NT, past_key_values=self.cache, use_cache=True, logits_to_keep=1, **extra)
         return out.logits[:, -1]

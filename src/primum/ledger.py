@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -130,14 +129,6 @@ def forget_peak() -> None:
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
-        pass
-
-
-def give_back_memory() -> None:
-    """Return freed memory to the system, where the C library can (glibc): sampling and updates take theirs in turns."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError, TypeError):
         pass
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from primum.ledger import give_back_memory
 from primum.policy import Policy, forward_flops
 from primum.policy.pack import pass_tokens, plan
 from primum.policy.score import read
@@ -116,7 +115,6 @@ def update(learner: Learner, batch: Batch, ledger: Ledger, *, seed: int, step: i
             losses.append(loss)
             norms.append(learner.descend(step, progress))
             clipped += cut
-        give_back_memory()
     return {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms), "clipped": clipped / max(1, tokens)}
 
 

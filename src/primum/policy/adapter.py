@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,7 +29,9 @@ def adapted(policy: Policy, rank: int, seed: int = 0) -> Policy:
 
     state = torch.random.get_rng_state()
     torch.manual_seed(seed)
-    model = get_peft_model(copy(policy).model, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name
+        model = get_peft_model(copy(policy).model, config)
     torch.random.set_rng_state(state)
     return Policy(model.eval(), policy.tokenizer, policy.name)
 

@@ -79,7 +79,7 @@ def _fast(model: Any, packed: Packed, temperature: float, entropy: bool) -> tupl
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     head = find_head(inner)
     if head is None:
-        raise NotImplementedError("the output head is no plain matrix")
+        raise ValueError("the output head is no plain matrix")
     extra = {} if packed.mask_B1LL is None else {"attention_mask": packed.mask_B1LL, "position_ids": packed.positions_BL}
     with quick_products(inner, packed.ids_BL.numel()):
         hidden_BLD = inner.get_decoder()(input_ids=packed.ids_BL, use_cache=False, **extra).last_hidden_state

@@ -1,11 +1,10 @@
 import json
 import math
-from itertools import pairwise
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import PLAIN_TEMPLATE, tiny_policy
+from tiny import PLAIN_TEMPLATE, R1_TEMPLATE, chain, talkative, tiny_policy
 from transformers import GPT2Config, GPT2LMHeadModel, Qwen3Config, Qwen3ForCausalLM
 
 from primum.policy import Policy, completion_ids, copy, forward_flops, load, logprobs, prompt_ids, sample, save
@@ -55,14 +54,6 @@ def test_a_demonstration_opens_its_thought_where_the_prompt_does_not():
 
 
 # Sampling
-
-
-def talkative(share_of_stops):
-    """A tiny policy that ends after any of its first words, so that siblings leave at different times."""
-    policy = tiny_policy()
-    stops = list(range(2, 2 + int(share_of_stops * policy.model.config.vocab_size)))
-    policy.model.generation_config.eos_token_id = stops
-    return policy
 
 
 def test_what_is_sampled_depends_on_neither_batch_nor_order():
@@ -121,21 +112,9 @@ def test_sampling_keeps_the_log_probabilities_that_scoring_finds(temperature):
     assert scored.mask_NT.sum(1).tolist() == [len(r.completion_ids) for r in rollouts]
 
 
-def scripted(text, template=None):
+def scripted(text, template=R1_TEMPLATE):
     """A policy whose next word depends on the last alone: it says `text`, and then stops."""
-    policy = tiny_policy(hidden=128) if template is None else tiny_policy(hidden=128, template=template)
-    tokens = policy.tokenizer.convert_tokens_to_ids(
-        [*(["<think>"] if template is None else ["<assistant>"]), *text.split(), "<eos>"]
-    )
-    with torch.no_grad():
-        for layer in policy.model.model.layers:
-            layer.self_attn.o_proj.weight.zero_()
-            layer.mlp.down_proj.weight.zero_()
-        policy.model.model.embed_tokens.weight.copy_(torch.eye(policy.model.config.vocab_size, 128))
-        policy.model.lm_head.weight.zero_()
-        for now, then in pairwise(tokens):
-            policy.model.lm_head.weight[then, now] = 10
-    return policy
+    return chain("<think>" if template == R1_TEMPLATE else "<assistant>", *text.split(), "<eos>", template=template)
 
 
 def test_a_rollout_is_split_and_counted_by_halves():

@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import PLAIN_TEMPLATE, tiny_policy
+from tiny import PLAIN_TEMPLATE, chain, talkative
 
 from primum.policy import logprobs, proceed, prompt_ids, sample, unfinished
 from primum.policy.cache import RowLayer, closed_up
@@ -19,26 +18,6 @@ from primum.types import Example
 
 SHORT = Example(id="s", prompt="break lamp", kind="benign")
 LONG = Example(id="l", prompt="how do i break the lamp with a stone ?", kind="benign")
-
-
-def talkative(share_of_stops):
-    policy = tiny_policy()
-    policy.model.generation_config.eos_token_id = list(range(2, 2 + int(share_of_stops * policy.model.config.vocab_size)))
-    return policy
-
-
-def chain(*words, template=None):
-    """A policy whose next word is the one after the last in `words`, which may come round again."""
-    policy = tiny_policy(hidden=128) if template is None else tiny_policy(hidden=128, template=template)
-    with torch.no_grad():
-        for layer in policy.model.model.layers:
-            layer.self_attn.o_proj.weight.zero_()
-            layer.mlp.down_proj.weight.zero_()
-        policy.model.model.embed_tokens.weight.copy_(torch.eye(policy.model.config.vocab_size, 128))
-        policy.model.lm_head.weight.zero_()
-        for now, then in pairwise(policy.tokenizer.convert_tokens_to_ids(list(words))):
-            policy.model.lm_head.weight[then, now] = 40
-    return policy
 
 
 # Drawing a token

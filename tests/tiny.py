@@ -1,5 +1,7 @@
 """A two-layer policy with random weights, a word-level tokenizer and an R1-style template, made in milliseconds."""
 
+from itertools import pairwise
+
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -50,3 +52,24 @@ def tiny_policy(seed: int = 0, *, layers: int = 2, hidden: int = 64, template: s
     model = LlamaForCausalLM(config).eval()
     torch.random.set_rng_state(state)
     return Policy(model, tokenizer, f"tiny-{seed}")
+
+
+def talkative(share_of_stops):
+    """A tiny policy that ends after any of its first words, so that siblings leave at different times."""
+    policy = tiny_policy()
+    policy.model.generation_config.eos_token_id = list(range(2, 2 + int(share_of_stops * policy.model.config.vocab_size)))
+    return policy
+
+
+def chain(*words, template=R1_TEMPLATE):
+    """A policy whose next word is the one after the last in `words`, which may come round again."""
+    policy = tiny_policy(hidden=128, template=template)
+    with torch.no_grad():
+        for layer in policy.model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        policy.model.model.embed_tokens.weight.copy_(torch.eye(policy.model.config.vocab_size, 128))
+        policy.model.lm_head.weight.zero_()
+        for now, then in pairwise(policy.tokenizer.convert_tokens_to_ids(list(words))):
+            policy.model.lm_head.weight[then, now] = 40
+    return policy

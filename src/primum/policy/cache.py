@@ -55,13 +55,6 @@ class RowLayer(DynamicLayer):
                 buffer[moved, :, : self.length] = buffer[indices[moved], :, : self.length]
         self.count = len(indices)
 
-    def reset(self) -> None:
-        self.count = self.length = 0
-        super().reset()
-
-    def crop(self, tokens_to_remove: int) -> None:
-        self.length += min(0, tokens_to_remove)
-
     def _hold(self, repeats: int, positions: int) -> None:
         """A larger buffer, every row `repeats` times in it."""
         room = max(ROOM, self.length // 2)
@@ -78,18 +71,20 @@ class RowLayer(DynamicLayer):
 
 def repeat_rows(cache: DynamicCache, count: int, repeats: int) -> None:
     """Every one of the cache's `count` rows `repeats` times, side by side."""
-    select_rows(cache, torch.arange(count).repeat_interleave(repeats), repeats)
-
-
-def select_rows(cache: DynamicCache, rows_N: Tensor, repeats: int = 1) -> None:
-    """These rows of the cache, in this order."""
     for layer in cache.layers:
-        if not isinstance(layer, RowLayer):
-            layer.reorder_cache(rows_N)  # index_select, whatever the layer keeps
-        elif repeats > 1:
+        if isinstance(layer, RowLayer):
             layer.batch_repeat_interleave(repeats)
         else:
+            layer.reorder_cache(torch.arange(count).repeat_interleave(repeats))  # index_select, whatever the layer keeps
+
+
+def select_rows(cache: DynamicCache, rows_N: Tensor) -> None:
+    """These rows of the cache, in this order."""
+    for layer in cache.layers:
+        if isinstance(layer, RowLayer):
             layer.batch_select_indices(rows_N)
+        else:
+            layer.reorder_cache(rows_N)
 
 
 def closed_up(going_N: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from primum.evaluate import (
     JudgeConfig,
     Measured,
     build_judge,
-    hacking,
     measure,
     paired,
+    proxy_gold_gap,
     summarise,
     validation_summary,
 )
@@ -185,7 +185,7 @@ def test_pairs_are_of_the_same_prompts() -> None:
 def verdict(proxy: tuple[float, float], gold: tuple[float, float], n: int = 100) -> dict:
     """Of n prompts, the share that proxy and gold call harmless, before and after."""
     rows = [[float(i < round(n * share)) for i in range(n)] for share in (*proxy, *gold)]
-    return hacking(*rows, clusters=[str(i) for i in range(n)])
+    return proxy_gold_gap(*rows, clusters=[str(i) for i in range(n)])
 
 
 def test_a_reward_that_rose_while_harm_stayed_was_hacked() -> None:
@@ -227,7 +227,7 @@ def test_too_few_prompts_to_tell_are_no_verdict() -> None:
 
 def test_unscored_pairs_are_left_out_of_the_verdict_and_counted() -> None:
     before, after = [0.0] * 60, [1.0] * 60
-    found = hacking(before, after, [0.0] * 60, [NAN] * 20 + [0.0] * 40, clusters=[str(i) for i in range(60)])
+    found = proxy_gold_gap(before, after, [0.0] * 60, [NAN] * 20 + [0.0] * 40, clusters=[str(i) for i in range(60)])
     assert found["hacked"]
     assert (found["gold_rise"].n, found["gold_rise"].unscored) == (40, 20)
 

@@ -19,6 +19,8 @@ os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 import typer
 from rich.console import Console
 
+from primum.commands.experiment import experiment
+from primum.commands.options import Debug, Json, console, wide_console
 from primum.types import BadInput
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -26,10 +28,9 @@ world = typer.Typer(no_args_is_help=True, help="The embedded micro-world: look a
 app.add_typer(world, name="microworld")
 benches = typer.Typer(no_args_is_help=True, help="Measure this package against others on the same work.")
 app.add_typer(benches, name="bench")
+app.command()(experiment)
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of bad input.")]
 
 
 @app.command()
@@ -62,7 +63,7 @@ def run(
     check(recipe)
     if fresh and folder.exists():
         _remove_run(folder)
-    directory = Run(folder, _console(as_json), quiet=quiet or as_json)
+    directory = Run(folder, console(as_json), quiet=quiet or as_json)
     try:
         with directory.alone():
             pipeline(recipe, directory)
@@ -83,7 +84,7 @@ def report(
 
     if not (path / "config.json").exists():
         raise BadInput("this is no run directory, it has no config.json", str(path), "name one, such as runs/quickstart")
-    _show(Run(path, _console(as_json)), as_json)
+    _show(Run(path, console(as_json)), as_json)
 
 
 @app.command(hidden=True)
@@ -94,7 +95,7 @@ def alone(path: Path, parent: int) -> None:
     from primum.run import Run
 
     die_with_parent(parent)
-    train(Run(path, _console(True), quiet=True))
+    train(Run(path, console(True), quiet=True))
 
 
 @world.command()
@@ -128,8 +129,7 @@ def build(
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise BadInput("the folder is there already", str(path), "name a new one")
     config = load_recipe(BaseConfig, None, settings or [])
-    console = _console(as_json)
-    train_base(config, path, Run(path.absolute().parent, console))
+    train_base(config, path, Run(path.absolute().parent, console(as_json)))
     noted = read_json(path / "primum.json")
     typer.echo(
         json.dumps({"path": str(path), **noted})
@@ -153,11 +153,11 @@ def rl(
     from primum.config import load_recipe
 
     config = load_recipe(BenchConfig, None, settings or [])
-    found = bench_rl(config, against, _console(as_json).print)
+    found = bench_rl(config, against, console(as_json).print)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
-    _wide_console().print(bench_table(found))
+    wide_console().print(bench_table(found))
 
 
 def main() -> None:
@@ -196,18 +196,6 @@ def _fail(line: str, debug: bool, code: int) -> None:
     sys.exit(code)
 
 
-def _console(as_json: bool) -> Console:
-    return Console(stderr=True, quiet=as_json)
-
-
-def _wide_console() -> Console:
-    """Standard output; a file has no edge to wrap at."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 120)
-    return console
-
-
 def _run_name(path: Path | None, overrides: list[str]) -> str:
     """The recipe's name, and its overrides as far as a folder's name can say them.
 
@@ -242,9 +230,9 @@ def _show(directory: Any, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
-    console = _wide_console()
-    console.print(summary_table(found))
-    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    out = wide_console()
+    out.print(summary_table(found))
+    out.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from primum.evaluate import EvaluateConfig, Judge, Measured, hacking, measure, paired, summarise
+from primum.evaluate import EvaluateConfig, Judge, Measured, measure, paired, proxy_gold_gap, summarise
 from primum.ledger import COUNTS, Ledger
 from primum.policy import Policy
 from primum.reward import Reward
@@ -84,7 +84,7 @@ def _hacking(measured: Mapping[str, list[Measured]], corpus: Corpus, reward: Rew
             [1.0 - m.harm_in_reply for m in before],
             [1.0 - m.harm_in_reply for m in after],
         )
-        found = hacking(*sides, clusters=[m.rollout.example.cluster for m in before])
+        found = proxy_gold_gap(*sides, clusters=[m.rollout.example.cluster for m in before])
         out.append({"arm": arm, "from": start, "reward": reward_name, **found})
     return out
 

@@ -2,9 +2,9 @@
 
 from primum.evaluate.judge import Judge, JudgeConfig, build_judge
 from primum.evaluate.measure import EvaluateConfig, Measured, measure, validation_summary
-from primum.evaluate.summary import METRICS, hacking, paired, summarise
+from primum.evaluate.summary import METRICS, paired, proxy_gold_gap, summarise
 
 __all__ = [
-    "METRICS", "EvaluateConfig", "Judge", "JudgeConfig", "Measured", "build_judge", "hacking", "measure", "paired", "summarise",
-    "validation_summary",
+    "METRICS", "EvaluateConfig", "Judge", "JudgeConfig", "Measured", "build_judge", "measure", "paired", "proxy_gold_gap",
+    "summarise", "validation_summary",
 ]  # fmt: skip

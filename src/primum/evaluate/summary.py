@@ -73,7 +73,7 @@ def paired(
     return out
 
 
-def hacking(
+def proxy_gold_gap(
     proxy_before: Sequence[float],
     proxy_after: Sequence[float],
     gold_before: Sequence[float],

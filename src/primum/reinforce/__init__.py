@@ -2,5 +2,6 @@
 
 from primum.reinforce.config import ReinforceConfig
 from primum.reinforce.loop import reinforce
+from primum.reinforce.watch import Answer, Watch
 
-__all__ = ["ReinforceConfig", "reinforce"]
+__all__ = ["Answer", "ReinforceConfig", "Watch", "reinforce"]

@@ -69,11 +69,13 @@ def rollouts_of(groups: Iterable[Group]) -> list[Rollout]:
 
 
 def rewards_of(groups: Sequence[Group]) -> Rewards:
-    """What those rollouts earned; nan for the halves of a group whose reward does not tell them."""
-    out = Rewards([], {})
+    """What those rollouts earned, in one; nan for the halves and parts of a group whose reward does not tell them."""
+    out = Rewards([], {name: [] for group in groups for name in group.rewards.parts})
     for group in groups:
         nothing = [math.nan] * len(group.rollouts)
         out.total.extend(group.rewards.total)
         out.thought.extend(group.rewards.thought or nothing)
         out.reply.extend(group.rewards.reply or nothing)
+        for name, values in out.parts.items():
+            values.extend(group.rewards.parts.get(name) or nothing)
     return out

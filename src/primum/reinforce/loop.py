@@ -10,6 +10,7 @@ from primum.policy.adapter import merged
 from primum.reinforce.config import ReinforceConfig
 from primum.reinforce.state import BEFORE
 from primum.reinforce.training import Training, Validate
+from primum.reinforce.watch import Watch
 from primum.reward.types import Reward
 from primum.run import Run
 from primum.types import Corpus
@@ -25,18 +26,20 @@ def reinforce(
     *,
     seed: int = 0,
     budget_flops: float = math.inf,
+    watch: Watch | None = None,
 ) -> Policy:
     """A new policy that earns more reward; `policy` itself stays as it is, and is what KL is measured from.
 
     Of all evaluations, the one at step 0 included, the policy with the highest "selection" (of
     equals the latest) is returned; where none gave a number, the last. It ends after the steps, when the budget is
-    spent, when `patience` evaluations brought nothing better, or when it collapsed once more than it may. `run` is
+    spent, when `patience` evaluations brought nothing better, when `watch` says stop, or when it collapsed once more
+    than it may. `run` is
     marked done: a finished run returns what it saved, a killed one goes on from its last checkpoint, to the
     same weights bit for bit on a CPU, if reward and validation depend on what they are given alone.
     """
     if run.done() is not None:
         return _reload(run, "policy", policy)
-    training = Training.begin(policy, corpus, reward, validate, config, run, seed, budget_flops)
+    training = Training.begin(policy, corpus, reward, validate, config, run, seed, budget_flops, watch)
     with run.progress("reinforce", config.steps, training.state.step) as advance:
         while not training.ended():
             row = training.step()

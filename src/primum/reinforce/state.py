@@ -55,6 +55,7 @@ class State:
     replay: list[Group] = field(default_factory=list)
     fast: bool = True
     precision: str = "auto"
+    stopped: bool = False
 
     def judge(self, selection: float) -> bool:
         """Whether to keep the policy: none before was better. nan tells nothing.

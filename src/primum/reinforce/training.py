@@ -15,13 +15,14 @@ from primum.reinforce.config import ReinforceConfig
 from primum.reinforce.difficulty import success
 from primum.reinforce.draw import Prompts, fitting
 from primum.reinforce.gather import Gathered, Sampler
-from primum.reinforce.group import Group
+from primum.reinforce.group import Group, rewards_of, rollouts_of
 from primum.reinforce.guard import collapse
 from primum.reinforce.prepare import prepare
 from primum.reinforce.reference import Reference
 from primum.reinforce.replay import recall, remember
 from primum.reinforce.state import Memory, State, fingerprint, last_good, load_state, save_state
 from primum.reinforce.update import Batch, Diverged, Learner, update
+from primum.reinforce.watch import Answer, Watch
 from primum.reward import forgiving
 from primum.reward.types import Reward
 from primum.run import Run
@@ -49,11 +50,12 @@ class Training:
     budget_flops: float
     mark: str
     state: State
+    watch: Watch | None = None
 
     @classmethod
     def begin(
         cls, policy: Policy, corpus: Corpus, reward: Reward, validate: Validate, config: ReinforceConfig, run: Run,
-        seed: int, budget_flops: float,
+        seed: int, budget_flops: float, watch: Watch | None = None,
     ) -> Training:  # fmt: skip
         """From the last checkpoint; or from the start, with an empty directory, an evaluation and a first checkpoint."""
         fit = replace(corpus, train=fitting(policy, corpus.train, config, run.say))
@@ -62,7 +64,7 @@ class Training:
         made = cls(
             policy, Learner(trained, config), Reference(given, trained, config, bare=True), Reference(trained, trained, config),
             fit, forgiving(reward, run.say), validate, config, run, seed, budget_flops,
-            fingerprint(policy, corpus, config, seed), State(),
+            fingerprint(policy, corpus, config, seed), State(), watch,
         )  # fmt: skip
         found = load_state(run, made._memories(), made.mark)
         if found is None:
@@ -78,6 +80,8 @@ class Training:
         """Why training is over, or ''."""
         if self.state.rollbacks > self.config.guard.rollbacks:
             return "collapsed"
+        if self.state.stopped:
+            return "alarm"
         if self.config.patience and self.state.waited >= self.config.patience:
             return "patience"
         if self.run.ledger.flops >= self.budget_flops:
@@ -96,12 +100,14 @@ class Training:
             with arithmetic(self.learner.policy, state.precision):
                 batch, kl = self._prepare(gathered.groups, replayed)
                 found = {**means(gathered, config), "kl": kl}
+                seen = self._watched(gathered, found)
                 why = gathered.collapsed or collapse(found, gathered.rollouts, config.guard)
+                why = why or (seen.why or "the watch says so" if seen.action == "roll back" else "")
                 updated, why = (NO_UPDATE, why) if why else self._update(batch)
         write_audit(run, state.step, gathered, replayed, config)
         counts = {"pending": len(gathered.waiting), "refilled": gathered.refilled, "replayed": len(replayed)}
         costs = {"flops": run.ledger.flops, "seconds": run.ledger.seconds}
-        row = {"step": state.step, **found, **updated, **counts, **costs}
+        row = {"step": state.step, **found, **updated, **counts, **_said(seen), **costs}
         if why:
             return row | self._roll_back(why)
         self._learn_about(gathered)
@@ -187,7 +193,8 @@ class Training:
     def _roll_back(self, why: str) -> dict[str, Any]:
         """Go back to the last good checkpoint with a slower rate; what the step's line says of it."""
         guard, memories, factor = self.config.guard, self._memories(), self.learner.factor
-        memories.pop("reward", None)
+        for name in ("reward", "watch"):
+            memories.pop(name, None)
         self.state = self.state.back_to(last_good(self.run, memories, self.state.holds))
         self.learner.factor = factor  # that of the checkpoint may be from before an earlier collapse
         self.learner.slow(guard.slower)
@@ -195,6 +202,17 @@ class Training:
         again = f"{self.state.rollbacks} of {guard.rollbacks} times, learning rate × {self.learner.factor:g}"
         self.run.say(f"reinforce: {now}, {'and no further' if self.ended() == 'collapsed' else again}")
         return {"rolled_back": why, "back_to": self.state.holds}
+
+    def _watched(self, gathered: Gathered, row: dict[str, float]) -> Answer:
+        """What the watch says of this step, told where it raises an alarm."""
+        if self.watch is None or not gathered.rewarded:
+            return Answer()
+        rollouts, step = rollouts_of(gathered.rewarded), self.state.step
+        answer = self.watch.observe(step, rollouts, rewards_of(gathered.rewarded), self.learner.policy, row)
+        for alarm in answer.alarms:
+            self.run.say(f"reinforce: step {step}, alarm {alarm['name']}: {alarm['evidence']}")
+        self.state.stopped = self.state.stopped or answer.action == "stop"
+        return answer
 
     def _count_unscored(self, groups: list[Group]) -> None:
         """Give up where the reward leaves most rollouts unscored, step after step."""
@@ -210,4 +228,11 @@ class Training:
     def _memories(self) -> dict[str, Memory]:
         """What a checkpoint saves besides the state."""
         own: dict[str, Memory] = {"learner": self.learner, "reference": self.reference, "anchor": self.anchor}
-        return own | ({"reward": cast(Memory, self.reward)} if hasattr(self.reward, "state") else {})
+        besides = {"reward": self.reward, "watch": self.watch}
+        return own | {name: cast(Memory, thing) for name, thing in besides.items() if hasattr(thing, "state")}
+
+
+def _said(answer: Answer) -> dict[str, Any]:
+    """What a step's line says of the watch: nothing where it said nothing."""
+    found: dict[str, Any] = {"watch": dict(answer.measured)} if answer.measured else {}
+    return found | ({"alarms": [dict(alarm) for alarm in answer.alarms]} if answer.alarms else {})

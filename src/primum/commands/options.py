@@ -1,0 +1,24 @@
+"""Options and small things that commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of bad input.")]
+
+
+def console(as_json: bool) -> Console:
+    """Where a command talks to the person at the terminal: standard error, and nowhere with --json."""
+    return Console(stderr=True, quiet=as_json)
+
+
+def wide_console() -> Console:
+    """Standard output; a file has no edge to wrap at."""
+    out = Console()
+    if not out.is_terminal:
+        out.width = max(out.width, 120)
+    return out

@@ -1,8 +1,8 @@
-"""The records that travel between the parts: an example, a rollout, a corpus, and bad input."""
+"""The records that travel between the parts: an example, a rollout, a corpus, a watch's answer, and bad input."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -101,6 +101,20 @@ class Corpus:
     def role(self, category: str) -> str:
         """The role of a harm category: "train" where no role names it."""
         return next((r for r, names in self.roles.items() if category in names), "train")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a watch found in a step: `measured` goes into the step's line as `watch`, each alarm names its evidence.
+
+    An alarm has at least `name`, `step`, `value`, `threshold` and `evidence`. "roll back" takes the
+    policy to its last good checkpoint instead of updating it, "stop" ends training after the step.
+    """
+
+    measured: Mapping[str, float] = field(default_factory=dict)
+    alarms: Sequence[Mapping[str, Any]] = ()
+    action: Literal["", "roll back", "stop"] = ""
+    why: str = ""
 
 
 class BadInput(Exception):

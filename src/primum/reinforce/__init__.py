@@ -2,6 +2,6 @@
 
 from primum.reinforce.config import ReinforceConfig
 from primum.reinforce.loop import reinforce
-from primum.reinforce.watch import Answer, Watch
+from primum.reinforce.watch import Watch
 
-__all__ = ["Answer", "ReinforceConfig", "Watch", "reinforce"]
+__all__ = ["ReinforceConfig", "Watch", "reinforce"]

@@ -22,11 +22,11 @@ from primum.reinforce.reference import Reference
 from primum.reinforce.replay import recall, remember
 from primum.reinforce.state import Memory, State, fingerprint, last_good, load_state, save_state
 from primum.reinforce.update import Batch, Diverged, Learner, update
-from primum.reinforce.watch import Answer, Watch
+from primum.reinforce.watch import Watch
 from primum.reward import forgiving
 from primum.reward.types import Reward
 from primum.run import Run
-from primum.types import BadInput, Corpus
+from primum.types import Answer, BadInput, Corpus
 
 Validate = Callable[[Policy], dict[str, float]]
 NO_UPDATE = {"loss": math.nan, "grad_norm": math.nan, "clipped": math.nan}

@@ -1,28 +1,13 @@
-"""What may look over the loop's shoulder, and what it may answer."""
+"""What may look over the loop's shoulder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from primum.policy import Policy
 from primum.reward.types import Rewards
-from primum.types import Rollout
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a watch found in a step: `measured` goes into the step's line as `watch`, each alarm names its evidence.
-
-    An alarm has at least `name`, `step`, `value`, `threshold` and `evidence`. "roll back" takes the
-    policy to its last good checkpoint instead of updating it, "stop" ends training after the step.
-    """
-
-    measured: Mapping[str, float] = field(default_factory=dict)
-    alarms: Sequence[Mapping[str, Any]] = ()
-    action: Literal["", "roll back", "stop"] = ""
-    why: str = ""
+from primum.types import Answer, Rollout
 
 
 class Watch(Protocol):

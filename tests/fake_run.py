@@ -146,6 +146,18 @@ def rl_curve(stage: Run, rng: random.Random, steps: int, worse: float) -> None:
             "flops": step * 1e11,
             "seconds": step * 2.0,
         }
+        row["watch"] = {"multiplier_harm": 1.0 + t, "broke_harm": 0.5 - 0.4 * t}
+        if step == 9 and worse > 0.1:
+            row["alarms"] = [
+                {
+                    "name": "audit",
+                    "step": 9,
+                    "value": 140.0,
+                    "threshold": 100.0,
+                    "evidence": "12 of 16 audited rollouts <were> harmful",
+                    "rollouts": ["ok , retire dog ."],
+                }
+            ]
         if step == 7:
             row["reward_harmful"] = float("nan")
         if step % 10 == 0:

@@ -183,7 +183,7 @@ def test_a_word_list_of_ones_own_replaces_the_built_in_one(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("orcale", "no reward 'orcale' (reinforce.reward): choose oracle, keyword, classifier or module:function"),
+        ("orcale", "no reward 'orcale' (reinforce.reward): choose one of oracle, keyword, classifier, embedded, ensemble"),
         ("oracle", "only the micro-world has an oracle (reinforce.reward)"),
         ("classifier", "no classifier for the reward (reward.classifier)"),
         ("no_such_module:f", "no reward 'no_such_module:f'"),

@@ -21,7 +21,8 @@ from primum.policy.traces import NothingToImitate
 from primum.recipe import BudgetConfig, Recipe, check, choose_reward, claim
 from primum.refine import refine
 from primum.reinforce import ReinforceConfig, reinforce
-from primum.reward import Reward, forgiving
+from primum.reinforce.watch import Together, Watch
+from primum.reward import Constrained, Reward, forgiving
 from primum.run import Run, read_json
 from primum.types import Corpus
 
@@ -97,8 +98,10 @@ class _Stages:
 
     def reinforce(self, name: str, policy: Policy, config: ReinforceConfig, budget: float, run: Run | None = None) -> Policy:
         run = run or self.stage[name]
-        reward, validate = self.reward(run.ledger, config.reward), self._validate(run)
-        trained = reinforce(policy, self.corpus, reward, validate, config, run, seed=self.recipe.seed, budget_flops=budget)
+        reward, watch = watched(self.reward(run.ledger, config.reward), self.recipe)
+        trained = reinforce(
+            policy, self.corpus, reward, self._validate(run), config, run, seed=self.recipe.seed, budget_flops=budget, watch=watch
+        )
         if run.path / "done" not in self.finished_before:
             run.say(reinforced(name, run, config))
         return trained
@@ -188,6 +191,14 @@ def alone(run: Run) -> None:
     made.corpus = curate(recipe.curate, run.child("1-curate"), seed=recipe.seed)
     budget: BudgetConfig = recipe.budget
     made.reinforce("3-alone", base, recipe.reinforce, budget.tflops * 1e12)
+
+
+def watched(reward: Reward, recipe: Recipe) -> tuple[Reward, Watch | None]:
+    """The reward that RL maximises, within the limits that the recipe sets, and what looks over the loop's shoulder."""
+    watches: dict[str, Watch] = {}
+    if recipe.reward.constraints.limits:
+        reward = watches["constraints"] = Constrained(reward, recipe.reward.constraints)
+    return reward, Together(watches) if watches else None
 
 
 def reinforced(name: str, run: Run, config: ReinforceConfig) -> str:

@@ -16,7 +16,8 @@ from primum.policy.model import check_folder, is_local
 from primum.refine import RefineConfig
 from primum.reinforce import ReinforceConfig
 from primum.reinforce.config import Mix
-from primum.reward import Reward, RewardConfig, build_reward, reward_source
+from primum.reward import Reward, RewardConfig, build_reward
+from primum.reward.sources import reward_sources
 from primum.run import Ledger, Run, environment, plain, read_json, write_json
 from primum.signals import HARM_WORDS
 from primum.types import BadInput
@@ -107,7 +108,7 @@ def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
     rules = recipe.curate.world == "files" and not all(":" in name for name in rewards)
     also = "Usefulness and correctness are judged by rules that the reward asks too: they show what was trained, no more."
     notes = [also] if rules else []
-    if judge.source not in {reward_source(name, recipe.reward) for name in rewards}:
+    if judge.source not in {source for name in rewards for source in reward_sources(name, recipe.reward)}:
         return notes
     if not recipe.judge.shared_with_reward:
         raise BadInput(

@@ -158,6 +158,8 @@ class Training:
     def _gather(self) -> Gathered:
         """The groups of this step, rewarded."""
         config, state, made = self.config, self.state, self.state.step - 1
+        if hasattr(self.reward, "progress"):
+            self.reward.progress(self._progress(made))
         prompts = Prompts(
             self.corpus.train, config.mix, config.data, self.seed, made, state.difficulty.rates, self._progress(made)
         )

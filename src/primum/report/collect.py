@@ -12,6 +12,7 @@ from typing import Any
 from primum.report.costs import costs_of
 from primum.report.metrics import ARMS, METRICS, REQUIRED, STAGES, arm_name, is_estimate, metric
 from primum.report.verdict import headline, verdicts
+from primum.report.watch import alarms_of, limits_of
 from primum.types import BadInput
 
 UNSCORED_LIMIT = 0.02
@@ -45,7 +46,9 @@ def collect(path: Path) -> dict[str, Any]:
         "roles": _roles(_read(compare / "roles.json", dict, warnings)),
         "paired": _paired(_read(compare / "paired.json", list, warnings)),
         "hacking": _hacking(_read(compare / "hacking.json", list, warnings)),
-        "curves": _curves(path, warnings),
+        "curves": (curves := _curves(path, warnings)),
+        "alarms": alarms_of(curves),
+        "limits": limits_of(curves),
         "stages": stages,
     }
     notes = _read(compare / "notes.json", list, [])
@@ -174,4 +177,5 @@ def _doubts(report: dict[str, Any]) -> list[str]:
                 what = f"{arm_name(arm)}, {metric(key).label.lower()}"
                 found.append(f"{what}: {100 * unscored / (n + unscored):.1f}\u202f% unscored, over the limit of 2\u202f%.")
     found += [f"Reward hacking was detected in {arm_name(h['arm'])}." for h in report["hacking"] if h.get("hacked")]
-    return found
+    raised = {a["stage"]: a for a in reversed(report["alarms"])}  # the first of each stage
+    return found + [f"Alarm in {stage}, step {a['step']}, {a.get('name')}: {a.get('evidence')}" for stage, a in raised.items()]

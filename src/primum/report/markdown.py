@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from primum.report import costs
+from primum.report import alarms, costs
 from primum.report.metrics import STAGES, arm_name, interval, is_counted, measured, metric, number
 from primum.report.verdict import direction, summary
 
@@ -29,6 +29,7 @@ def markdown(report: dict[str, Any]) -> str:
         *_categories(report),
         *_paired(report),
         *_hacking(report),
+        *_alarms(report),
         "## Cost by stage",
         _cost(report),
         *_parts(report),
@@ -134,6 +135,11 @@ def _hacking(report: dict[str, Any]) -> list[str]:
     ]
     head = ["Arm", "Reward", "Proxy before", "Proxy after", "Gold before", "Gold after", "Verdict"]
     return ["## Was the reward hacked?", grid(head, rows)] if rows else []
+
+
+def _alarms(report: dict[str, Any]) -> list[str]:
+    rows = [[inline(x) for x in row] for row in alarms.lines(report)]
+    return ["## Alarms during training", grid(["Stage", "Step", "Alarm", "Value (threshold)", "Evidence"], rows)] if rows else []
 
 
 def _cost(report: dict[str, Any]) -> str:

@@ -7,12 +7,12 @@ import hashlib
 from importlib.resources import files
 from typing import Any
 
-from primum.report import sections, sections_run
+from primum.report import alarms, sections, sections_run
 from primum.report.markup import Markup, join, tag
 
 LINKS = (("verdict", "Verdict"), ("results", "Results"), ("categories", "Categories"), ("tradeoffs", "Trade-offs"),
-         ("steps", "Steps"), ("training", "Training"), ("hacking", "Hacking"), ("cost", "Cost"), ("samples", "Samples"),
-         ("reproduce", "Repeat"), ("reading", "Reading"))  # fmt: skip
+         ("steps", "Steps"), ("training", "Training"), ("hacking", "Hacking"), ("alarms", "Alarms"), ("cost", "Cost"),
+         ("samples", "Samples"), ("reproduce", "Repeat"), ("reading", "Reading"))  # fmt: skip
 
 
 def page(report: dict[str, Any], chosen: dict[str, Any]) -> str:
@@ -42,6 +42,7 @@ def _sections(report: dict[str, Any], chosen: dict[str, Any]) -> list[Markup]:
         sections.steps(report),
         sections_run.training(report),
         sections_run.hacking(report),
+        alarms.watched(report),
         sections_run.cost(report),
         sections_run.samples(chosen),
         sections_run.reproduce(report),

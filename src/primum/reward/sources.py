@@ -1,17 +1,28 @@
-"""The reward that `reinforce.reward` names: the metered oracle, words, a classifier, or the user's own function."""
+"""The reward that `reinforce.reward` names: the metered oracle, words, a judge, several judges, or the user's own function."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from primum.reward.compose import RewardConfig, Sources, compose, custom
+from primum.reward.compose import Sources, compose
+from primum.reward.config import RewardConfig
+from primum.reward.custom import custom
 from primum.reward.types import Reward
 from primum.signals import classifier, correctness, keywords, load_words, refusal
 from primum.types import BadInput, Rollout, Signal
+
+JUDGES = (
+    "classifier:",
+    "guard:",
+    "endpoint:",
+    "learned:",
+)  # names of judges of harm; any other module:function is the user's own
+NAMES = ("oracle", "keyword", "classifier", "embedded", "ensemble", "cascade")
 
 
 class Oracle(Protocol):
@@ -28,34 +39,101 @@ def build_reward(
     """The reward called `name`. `oracle` is None outside the micro-world; `words` is the built-in list.
     With `halves` the oracle, which alone of these judges thoughts, also tells what thought and reply earn apart.
 
-    "oracle" asks the metered judge. "keyword" is the static rule many products run: on harmful
-    prompts a reply without a listed word is harmless, and a reply that does not refuse is useful.
-    "classifier" asks a sequence-classification model. `module:function` is the user's own.
+    "oracle" asks the metered judge. Else harm is judged as `harm_signal` says, usefulness by the oracle where there is
+    one or by whether the reply refuses, correctness likewise or by the verifier. `module:function` is the user's own.
     """
-    if ":" in name:
+    if ":" in name and not name.startswith(JUDGES):
         return custom(name)
+    preference = _named(config.preference) if config.preference else None
     if name == "oracle":
         if oracle is None:
-            raise BadInput(
-                "only the micro-world has an oracle", "reinforce.reward", "choose keyword, classifier or module:function"
-            )
-        return compose(Sources(oracle.harm, oracle.useful, oracle.correct), config, halves=halves)
+            remedy = f"choose one of {', '.join(NAMES[1:])}, a judge such as guard:PATH, or module:function"
+            raise BadInput("only the micro-world has an oracle", "reinforce.reward", remedy)
+        return compose(Sources(oracle.harm, oracle.useful, oracle.correct, preference=preference), config, halves=halves)
     useful: Signal = oracle.useful if oracle else not_refused
     correct: Signal = oracle.correct if oracle else correctness
+    harm = harm_signal(name, config, words=words)
+    return compose(Sources(harm, useful, correct, blind=name == "keyword", preference=preference), config)
+
+
+def harm_signal(name: str, config: RewardConfig, *, words: frozenset[str]) -> Signal:
+    """The harm signal of the reward called `name`, of the reply, and of the thought too with `thoughts`.
+
+    "keyword" is the static rule many products run: a reply without a listed word is harmless. "classifier" asks a
+    sequence-classification model, "embedded" the small judge that ships, "ensemble" and "cascade" the judges that the
+    settings list, and any other name is a judge's: guard:PATH, learned:DIR#HEAD, endpoint:FILE, classifier:PATH.
+    """
+    signal = _one(name, config, words)
+    return partial(on_halves, signal) if config.thoughts else signal
+
+
+def _one(name: str, config: RewardConfig, words: frozenset[str]) -> Signal:
     if name == "keyword":
-        listed = load_words(config.words) if config.words else words
-        return compose(Sources(partial(keywords, words=listed), useful, correct, blind=True), config)
+        return partial(keywords, words=load_words(config.words) if config.words else words)
     if name == "classifier":
         if not config.classifier:
             raise BadInput("no classifier for the reward", "reward.classifier", "name a sequence-classification folder")
-        return compose(Sources(classifier(config.classifier, config.harmful_label or None), useful, correct), config)
-    raise BadInput(f"no reward '{name}'", "reinforce.reward", "choose oracle, keyword, classifier or module:function")
+        return classifier(config.classifier, config.harmful_label or None)
+    if name == "embedded":
+        return _named("embedded_harm")
+    if name == "ensemble":
+        if len(config.members) < 2:
+            raise BadInput("an ensemble needs two members or more", "reward.members", "name signals, such as embedded_harm")
+        from primum.signals.combine import ensemble
+
+        return ensemble([_member(m, config, words) for m in config.members], config.ensemble, penalty=config.penalty)
+    if name == "cascade":
+        if not config.cascade:
+            raise BadInput("a cascade needs stages", "reward.cascade", "list signals, the cheapest first, each with low and high")
+        from primum.signals.combine import cascade
+
+        return cascade([(_member(s.signal, config, words), s.low, s.high) for s in config.cascade])
+    if name.startswith(JUDGES):
+        return _named(name)
+    remedy = f"choose one of {', '.join(NAMES)}, a judge such as guard:PATH, or module:function"
+    raise BadInput(f"no reward '{name}'", "reinforce.reward", remedy)
+
+
+def _member(name: str, config: RewardConfig, words: frozenset[str]) -> Signal:
+    """A signal that an ensemble or a cascade names: one of the rewards' own, or any that has a name."""
+    return _one(name, config, words) if name in ("keyword", "classifier", "embedded") else _named(name)
+
+
+def _named(name: str) -> Signal:
+    from primum.signals.named import named
+
+    return named(name)
 
 
 def reward_source(name: str, config: RewardConfig) -> str:
     """What the reward's harm signal is, in the words of `Judge.source`, to tell whether both are one."""
+    kind, colon, rest = name.partition(":")
+    if colon and name.startswith(JUDGES):
+        return f"{kind}:{os.path.realpath(rest)}"
     path = {"keyword": config.words, "classifier": config.classifier}.get(name, "")
     return f"{name}:{os.path.realpath(path)}" if path else name
+
+
+def reward_sources(name: str, config: RewardConfig) -> set[str]:
+    """Every harm signal that the reward asks: those of the members of an ensemble or a cascade too."""
+    inside = {"ensemble": config.members, "cascade": [stage.signal for stage in config.cascade]}.get(name, [])
+    own = {"embedded_harm": "embedded", "keyword_harm": "keyword"}
+    return {reward_source(own.get(member, member), config) for member in inside} or {reward_source(name, config)}
+
+
+def on_halves(signal: Signal, rollouts: Sequence[Rollout]) -> list[float]:
+    """The worse of what a harm signal says of the reply, and of the thought as if it were the reply.
+
+    An empty thought is not asked. Harm in one half is harm whatever is known of the other; otherwise a half that
+    could not be judged leaves the whole unscored.
+    """
+    worst = signal(rollouts)
+    thinks = [i for i, r in enumerate(rollouts) if r.thought.strip()]
+    asked = [replace(rollouts[i], reply=rollouts[i].thought, thought="") for i in thinks]
+    for i, thought in zip(thinks, signal(asked) if asked else [], strict=True):
+        unknown = (math.isnan(worst[i]) or math.isnan(thought)) and 1.0 not in (worst[i], thought)
+        worst[i] = math.nan if unknown else max(x for x in (worst[i], thought) if not math.isnan(x))
+    return worst
 
 
 def not_refused(rollouts: Sequence[Rollout]) -> list[float]:

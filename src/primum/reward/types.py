@@ -50,6 +50,8 @@ One that depends on more than the rollouts it is given may have two more methods
 returns what it remembers (numbers, texts, tensors, lists and dictionaries of them), which is kept
 in the checkpoint, and `restore(state)` takes it back when a killed run goes on. When training goes
 back after a collapse the reward keeps what it has learnt, as the ledger keeps what was spent.
+One with terms that begin late may have `progress(share)`, which is told before every step how much
+of training is over, in [0, 1].
 """
 
 
@@ -59,8 +61,8 @@ def _plain(values: Iterable[Any]) -> list[float]:
 
 
 def with_memory(reward: Reward, of: Any) -> Reward:
-    """`reward`, which asks `of`, with the memory of `of` where that has one."""
-    for name in ("state", "restore"):
+    """`reward`, which asks `of`, with the memory of `of` and its sense of progress, where it has them."""
+    for name in ("state", "restore", "progress"):
         if hasattr(of, name):
             setattr(reward, name, getattr(of, name))
     return reward

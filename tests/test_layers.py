@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "primum"
 LAYERS = (
     ("types",), ("config", "stats", "beside", "ledger"), ("run", "agreement"), ("charter",), ("policy", "microworld"),
     ("signals",), ("reward", "evaluate"), ("curate", "coldstart", "reinforce", "refine", "distill", "compare"),
-    ("recipe",), ("score", "pipeline", "report", "bench"), ("experiments",), ("commands",), ("cli",),
+    ("recipe",), ("battery",), ("score", "pipeline", "report", "bench"), ("experiments",), ("commands",), ("cli",),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # The reward may not see the judge that measures it, and nothing may see evaluation's judge but evaluation.

@@ -85,7 +85,7 @@ def test_a_printed_configuration_is_a_recipe_that_loads_to_itself(tmp_path: Path
         ("curate.sources=[{path: a.csv, kind: toxic}]", "curate.sources.0.kind = 'toxic': Input should be 'harmful'"),
         ("curate.sources=[{kind: task}]", "curate.sources.0.path = "),
         ("curate.sources=[{path: a.csv, patterns: {reply: '('}}]", "curate.sources.0.patterns = "),
-        ("judge.harm=oracle", "judge.harm = 'oracle': Input should be 'microworld', 'keyword' or 'classifier'"),
+        ("judge.harm=oracle", "judge.harm = 'oracle': Input should be 'auto', 'microworld', 'embedded', 'keyword', 'classifier' or 'guard'"),
     ],
 )
 def test_a_setting_that_cannot_be_is_one_clear_line(override: str, line: str) -> None:

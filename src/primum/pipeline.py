@@ -8,22 +8,25 @@ from dataclasses import asdict
 
 import torch
 
+from primum.battery import put_to_the_test
 from primum.beside import beside
 from primum.coldstart import coldstart
 from primum.compare import compare
 from primum.curate import curate
 from primum.distill import distill, make_student
 from primum.evaluate import Judge, build_judge, measure, validation_summary
+from primum.evaluate.hacking import Questions, Watcher, ask_text, ask_world, good_of, reference_rollouts
 from primum.ledger import Ledger, total
 from primum.microworld import base_checkpoint
 from primum.policy import Policy, load
 from primum.policy.traces import NothingToImitate
-from primum.recipe import BudgetConfig, Recipe, check, choose_reward, claim
+from primum.recipe import BudgetConfig, Recipe, check, choose_reward, claim, rewarded_by
 from primum.refine import refine
 from primum.reinforce import ReinforceConfig, reinforce
 from primum.reinforce.watch import Together, Watch
 from primum.reward import Constrained, Reward, forgiving
 from primum.run import Run, read_json
+from primum.signals import HARM_WORDS, load_words
 from primum.types import Corpus
 
 STAGES = ("1-curate", "2-coldstart", "3-alone", "3-reinforce", "4-refine", "5-distill", "6-compare")
@@ -46,6 +49,7 @@ def pipeline(recipe: Recipe, run: Run) -> None:
 
     base = load_base(recipe, run)
     corpus = made.corpus = curate(recipe.curate, run.child("1-curate"), seed=recipe.seed)
+    notes += put_to_the_test(recipe, corpus, run)
     with beside(*made.head_start(base)) as wait:
         sft = made.coldstart(base, budget)
         left = budget - made.spent("2-coldstart")
@@ -98,7 +102,8 @@ class _Stages:
 
     def reinforce(self, name: str, policy: Policy, config: ReinforceConfig, budget: float, run: Run | None = None) -> Policy:
         run = run or self.stage[name]
-        reward, watch = watched(self.reward(run.ledger, config.reward), self.recipe)
+        asked = self.reward(run.ledger, config.reward)
+        reward, watch = watched(asked, self.recipe, policy, self.corpus, self.judge, run)
         trained = reinforce(
             policy, self.corpus, reward, self._validate(run), config, run, seed=self.recipe.seed, budget_flops=budget, watch=watch
         )
@@ -186,19 +191,47 @@ class _Stages:
 def alone(run: Run) -> None:
     """The RL-only arm of a run that has its corpus: what `head_start` starts."""
     recipe = Recipe.model_validate(read_json(run.path / "config.json"))
-    made = _Stages(recipe, run, build_judge(recipe.judge))
+    made = _Stages(recipe, run, build_judge(recipe.judge, recipe.curate.world))
     base = load_base(recipe, run)
     made.corpus = curate(recipe.curate, run.child("1-curate"), seed=recipe.seed)
     budget: BudgetConfig = recipe.budget
     made.reinforce("3-alone", base, recipe.reinforce, budget.tflops * 1e12)
 
 
-def watched(reward: Reward, recipe: Recipe) -> tuple[Reward, Watch | None]:
-    """The reward that RL maximises, within the limits that the recipe sets, and what looks over the loop's shoulder."""
+def watched(reward: Reward, recipe: Recipe, start: Policy, corpus: Corpus, judge: Judge, run: Run) -> tuple[Reward, Watch | None]:
+    """The reward that RL maximises, within the limits that the recipe sets, and what looks over the loop's shoulder.
+
+    What it samples and asks before training begins is booked on the stage, unless the stage goes on from a checkpoint,
+    whose ledger has it.
+    """
     watches: dict[str, Watch] = {}
+    if recipe.watch.every and run.done() is None:
+        spent, rl = Ledger(), recipe.reinforce
+        reference = reference_rollouts(
+            start,
+            corpus.train,
+            recipe.watch,
+            limit_tokens=rl.limit_tokens,
+            temperature=rl.temperature,
+            seed=recipe.seed,
+            ledger=spent,
+        )
+        watches["hacking"] = Watcher(
+            recipe.watch, reference, reward, questions(recipe, start, judge, run.ledger), seed=recipe.seed
+        )
+        run.ledger.charge("evaluate", flops=spent.flops, tokens=spent.sampled_tokens)
     if recipe.reward.constraints.limits:
         reward = watches["constraints"] = Constrained(reward, recipe.reward.constraints)
     return reward, Together(watches) if watches else None
+
+
+def questions(recipe: Recipe, policy: Policy, judge: Judge, ledger: Ledger) -> Questions:
+    """Whom the watch may ask: the judge as gold, where the reward is not that judge, and what is known of words."""
+    if recipe.curate.world == "microworld" and judge.source == "microworld":
+        return ask_world(judge, ledger)
+    words = load_words(recipe.reward.words) if recipe.reward.words else HARM_WORDS
+    good = None if judge.source in rewarded_by(recipe) else good_of(judge)
+    return ask_text(policy, words, good=good)
 
 
 def reinforced(name: str, run: Run, config: ReinforceConfig) -> str:

@@ -11,6 +11,7 @@ from primum.config import Config, differences
 from primum.curate import CurateConfig
 from primum.distill import DistillConfig
 from primum.evaluate import EvaluateConfig, Judge, JudgeConfig, build_judge
+from primum.evaluate.hacking import WatchConfig
 from primum.microworld import BLOCKED_WORDS, BaseConfig, Oracle
 from primum.policy.model import check_folder, is_local
 from primum.refine import RefineConfig
@@ -52,6 +53,7 @@ class Recipe(Config):
     curate: CurateConfig = CurateConfig()
     judge: JudgeConfig = JudgeConfig()
     reward: RewardConfig = RewardConfig()
+    watch: WatchConfig = WatchConfig()
     coldstart: ColdstartConfig = ColdstartConfig(epochs=8, demonstrations=1200)
     reinforce: ReinforceConfig = ReinforceConfig(steps=500, learning_rate=2e-4, patience=4, mix=EVEN)
     refine: RefineConfig = RefineConfig(epochs=2, prompts=600, start="reasoner", demonstrations=False, learning_rate=3e-4)
@@ -66,11 +68,12 @@ def check(recipe: Recipe) -> tuple[Judge, list[str]]:
         if recipe.model == "microworld":
             raise BadInput("the embedded model knows only the micro-world", "model", "name your own, model=PATH")
         if recipe.judge.harm == "microworld":
-            raise BadInput("the micro-world's judge cannot read other prompts", "judge.harm", "choose keyword or classifier")
+            remedy = "leave it out (auto), or choose embedded, guard, keyword or classifier"
+            raise BadInput("the micro-world's judge cannot read other prompts", "judge.harm", remedy)
     for path in (recipe.model, recipe.distill.student):
         if path not in ("microworld", "") and is_local(path):
             check_folder(Path(path))
-    judge = build_judge(recipe.judge)
+    judge = build_judge(recipe.judge, recipe.curate.world)
     for name in (recipe.reinforce.reward, recipe.second.reward):
         choose_reward(recipe, Ledger(), name)
     return judge, check_independence(recipe, judge)
@@ -108,7 +111,7 @@ def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
     rules = recipe.curate.world == "files" and not all(":" in name for name in rewards)
     also = "Usefulness and correctness are judged by rules that the reward asks too: they show what was trained, no more."
     notes = [also] if rules else []
-    if judge.source not in {source for name in rewards for source in reward_sources(name, recipe.reward)}:
+    if judge.source not in rewarded_by(recipe):
         return notes
     if not recipe.judge.shared_with_reward:
         raise BadInput(
@@ -120,6 +123,12 @@ def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
         f"Reward and judge are one signal ({judge.name}): harm rates here are the reward's own opinion, not evidence.",
         *notes,
     ]
+
+
+def rewarded_by(recipe: Recipe) -> set[str]:
+    """Every harm signal that a reward of this recipe asks, in the words of `Judge.source`."""
+    names = {recipe.reinforce.reward, recipe.second.reward or recipe.reinforce.reward}
+    return {source for name in names for source in reward_sources(name, recipe.reward)}
 
 
 def choose_reward(recipe: Recipe, ledger: Ledger, name: str = "") -> Reward:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ Job = Callable[..., dict[str, Any]]
 
 
 def run_jobs(job: Job, arguments: Mapping[str, tuple[Any, ...]], run: Run, *, workers: int = 0) -> dict[str, dict[str, Any]]:
-    """What `job(folder, *arguments)` returns for each name, in the order given; one that finished before is read again.
+    """What `job(folder, *arguments)` returns for each name, in the order given; one that finished before is read again,
+    one that was killed begins again in an empty folder.
 
     `workers` processes with one thread each, 0 being one for every core; a job that fails fails the experiment, the
     others' results being kept. Results are the same however many workers there are.
@@ -44,7 +46,8 @@ def run_jobs(job: Job, arguments: Mapping[str, tuple[Any, ...]], run: Run, *, wo
 
 
 def _kept(job: Job, folder: Path, arguments: tuple[Any, ...]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # a job that was killed begins again: half of one may have lost what it saw
+    folder.mkdir(parents=True)
     write_json(folder / "result.json", plain(job(folder, *arguments)))
 
 

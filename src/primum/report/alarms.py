@@ -23,7 +23,7 @@ def watched(report: dict[str, Any]) -> Markup:
     rows: list[list[object]] = [[_stage(a), a.get("step"), _words(a.get("name")), _number(a), _evidence(a)] for a in alarms]
     shown = [table("Alarms during training", ["Stage", "Step", "Alarm", "Value (threshold)", "Evidence"], rows)] if rows else []
     if limits:
-        kept = [[_stage(x), _words(x["limit"]), _short(x["multiplier"]), _short(x["broke"])] for x in limits]
+        kept: list[list[object]] = [[_stage(x), _words(x["limit"]), _short(x["multiplier"]), _short(x["broke"])] for x in limits]
         head: list[object] = ["Stage", "Limit", "Multiplier at the end", "Share that broke it, last ten steps"]
         shown.append(table("Limits", head, kept, class_="small"))
     return section("alarms", "What the watch saw", LEAD, *shown)

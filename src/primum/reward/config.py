@@ -57,6 +57,7 @@ class RewardConfig(Config):
     members: list[str] = Field([])  # signals of reward "ensemble"
     ensemble: Literal["mean", "worst", "careful"] = "worst"  # how they are one: careful is mean + penalty · deviation
     penalty: float = Field(1.0, ge=0)  # of a careful ensemble
+    stress: Literal["tell", "refuse", "skip"] = "tell"  # a judge of harm that fails its stress battery before training
     cascade: list[CascadeStage] = Field([])  # judges of reward "cascade", the cheapest first
     constraints: ConstraintConfig = ConstraintConfig()
 

@@ -24,9 +24,8 @@ from primum.reinforce.config import GuardConfig
 from primum.reinforce.watch import Together
 from primum.reward import Reward, RewardConfig, Sources, build_reward
 from primum.reward.adaptive import AdaptConfig, Adaptive, Labellers
-from primum.reward.sources import not_refused
 from primum.run import Ledger
-from primum.signals import correctness, keywords
+from primum.signals import keywords
 from primum.stats import Estimate, estimate, paired_difference
 from primum.types import Corpus, Example, Rollout
 
@@ -60,17 +59,20 @@ def train_arm(folder: Path, arm: str, seed: int, settings: dict[str, Any]) -> di
 
 
 def _adaptive(folder: Path, base: Policy, corpus: Corpus, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """The keyword rule to begin with, and a learned reward that asks the oracle a set number of times and takes over."""
-    labels = Ledger()
-    oracle = Oracle(labels, settings["label_noise"], seed)
-    rules = Sources(partial(keywords, words=BLOCKED_WORDS), not_refused, correctness, blind=True)
+    """The keyword rule to begin with, and a learned judge of harm that asks the oracle a set number of times and takes over.
+
+    Usefulness and correctness are those of the keyword arm, so that the two differ in how harm is judged alone.
+    """
+    oracle = Oracle(Ledger(), settings["label_noise"], seed)
+    same = Oracle(Ledger(), RewardConfig().oracle_noise, seed)
+    rules = Sources(partial(keywords, words=BLOCKED_WORDS), same.useful, same.correct, blind=True)
     run = quiet_run(folder)
     body = str(base_checkpoint(BaseConfig(), run))
     defaults = AdaptConfig()
     config = defaults.model_copy(
         update={"labels": settings["labels"], "learned": defaults.learned.model_copy(update={"model": body})}
     )
-    adaptive = Adaptive(Labellers(oracle.harm, oracle.useful), rules, config, folder / "versions", seed=seed)
+    adaptive = Adaptive(Labellers(oracle.harm), rules, config, folder / "versions", seed=seed)
     rl = run.child("rl")
     steps = _config(settings["adaptive_steps"]).model_copy(update={"guard": GuardConfig(slower=1.0)})
     trained = train(base, corpus, adaptive, steps, rl, seed, Together({"adapt": adaptive}))

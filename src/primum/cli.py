@@ -19,8 +19,14 @@ os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 import typer
 from rich.console import Console
 
+from primum.commands.adapt import adapt
 from primum.commands.experiment import experiment
+from primum.commands.forecast import forecast
+from primum.commands.judge import judge
 from primum.commands.options import Debug, Json, console, wide_console
+from primum.commands.redteam import novelty, redteam
+from primum.commands.reward import reward
+from primum.commands.score import score
 from primum.types import BadInput
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -28,7 +34,14 @@ world = typer.Typer(no_args_is_help=True, help="The embedded micro-world: look a
 app.add_typer(world, name="microworld")
 benches = typer.Typer(no_args_is_help=True, help="Measure this package against others on the same work.")
 app.add_typer(benches, name="bench")
+app.add_typer(judge, name="judge")
+app.add_typer(reward, name="reward")
 app.command()(experiment)
+app.command()(adapt)
+app.command()(forecast)
+app.command()(redteam)
+app.command()(novelty)
+app.command()(score)
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 

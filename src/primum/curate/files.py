@@ -46,7 +46,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
         empty = False
         yield row
     if empty:
-        raise BadInput("no rows", str(path), "give a file with at least one row, or take it out of curate.sources")
+        raise BadInput("no rows", str(path), "give a file with at least one row")
 
 
 def expand(path: str) -> Path:

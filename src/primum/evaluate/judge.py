@@ -10,18 +10,20 @@ from functools import partial
 from typing import Literal
 
 from primum.config import Config
-from primum.microworld import judge as world
+from primum.microworld import judge as exact
 from primum.signals import classifier, correctness, keyword_harm, load_words, refusal
+from primum.signals.embedded import embedded_harm
 from primum.types import BadInput, Rollout, Signal
 
 
 class JudgeConfig(Config):
     """What decides whether a reply is harmful, useful and correct when results are measured."""
 
-    harm: Literal["microworld", "keyword", "classifier"] = "microworld"
+    harm: Literal["auto", "microworld", "embedded", "keyword", "classifier", "guard"] = "auto"  # auto: microworld, or embedded
     words: str = ""  # file of words, for "keyword"; "" is the built-in list
     classifier: str = ""  # folder of a sequence-classification model
     harmful_label: str = ""  # its label for harm, where the name does not tell
+    guard: str = ""  # folder of a guard model
     shared_with_reward: bool = False  # allow the reward and the result to use one harm signal (and say so in the report)
 
 
@@ -38,21 +40,39 @@ class Judge:
     correct: Signal
 
 
-def build_judge(config: JudgeConfig) -> Judge:
-    """The judge a configuration names; a missing word list or model is bad input."""
-    if config.harm == "microworld":
+def build_judge(config: JudgeConfig, world: str = "microworld") -> Judge:
+    """The judge a configuration names; a missing word list or model is bad input.
+
+    "auto" is the exact judge in the micro-world, and elsewhere the embedded one, which needs no model.
+    """
+    harm = config.harm if config.harm != "auto" else "microworld" if world == "microworld" else "embedded"
+    if harm == "microworld":
         return Judge(
-            "micro-world, exact", "microworld", world.harm_in_reply, world.harm_in_thought, refusal, world.useful, world.correct
+            "micro-world, exact", "microworld", exact.harm_in_reply, exact.harm_in_thought, refusal, exact.useful, exact.correct
         )
-    if config.harm == "keyword":
-        harm: Signal = partial(keyword_harm, words=load_words(config.words))
-        return _text_judge("keyword rules", f"keyword:{os.path.realpath(config.words)}" if config.words else "keyword", harm)
+    if harm == "embedded":
+        return _text_judge("embedded judge (small; see docs/embedded_judge.md)", "embedded", embedded_harm)
+    if harm == "keyword":
+        words: Signal = partial(keyword_harm, words=load_words(config.words))
+        return _text_judge("keyword rules", _source("keyword", config.words) if config.words else "keyword", words)
+    if harm == "guard":
+        return _guard(config.guard)
     if not config.classifier:
-        raise BadInput(
-            "no classifier to judge harm with", "judge.classifier", "name a sequence-classification folder, or judge.harm=keyword"
-        )
-    harm = classifier(config.classifier, config.harmful_label or None)
-    return _text_judge(f"classifier {config.classifier}", f"classifier:{os.path.realpath(config.classifier)}", harm)
+        raise BadInput("no classifier to judge harm with", "judge.classifier", "name a sequence-classification folder")
+    named = classifier(config.classifier, config.harmful_label or None)
+    return _text_judge(f"classifier {config.classifier}", _source("classifier", config.classifier), named)
+
+
+def _guard(path: str) -> Judge:
+    from primum.signals.guards import guard
+
+    if not path:
+        raise BadInput("no guard model to judge harm with", "judge.guard", "name its folder, or judge.harm=embedded")
+    return _text_judge(f"guard {path}", _source("guard", path), guard(path), guard(path, half="thought"))
+
+
+def _source(kind: str, path: str) -> str:
+    return f"{kind}:{os.path.realpath(path)}"
 
 
 def answered(rollouts: Sequence[Rollout]) -> list[float]:
@@ -67,8 +87,9 @@ def answered(rollouts: Sequence[Rollout]) -> list[float]:
     ]
 
 
-def _text_judge(name: str, source: str, harm: Signal) -> Judge:
-    return Judge(name, source, harm, partial(_on_thought, harm), refusal, answered, correctness)
+def _text_judge(name: str, source: str, harm: Signal, thought: Signal | None = None) -> Judge:
+    """Gold signals of text; without a signal of thoughts, that of replies is asked of them."""
+    return Judge(name, source, harm, thought or partial(_on_thought, harm), refusal, answered, correctness)
 
 
 def _on_thought(harm: Signal, rollouts: Sequence[Rollout]) -> list[float]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from primum.beside import die_with_parent
 from primum.run import Run, plain, read_json, write_json
 
 Job = Callable[..., dict[str, Any]]
@@ -52,8 +53,10 @@ def _kept(job: Job, folder: Path, arguments: tuple[Any, ...]) -> None:
 
 
 def _quiet() -> None:
+    """In a worker: one thread, and no life after the process that gave it work."""
     import torch
 
+    die_with_parent(os.getppid())
     torch.set_num_threads(1)
 
 

@@ -3,6 +3,7 @@
 from primum.signals.classifier import classifier
 from primum.signals.consistency import contradiction
 from primum.signals.correctness import correctness
+from primum.signals.embedded import embedded_harm
 from primum.signals.form import form, repetition, reply_tokens, thought_tokens, truncated, verbosity
 from primum.signals.keywords import HARM_WORDS, keyword_harm, keywords, load_words
 from primum.signals.language import language_mixing
@@ -13,6 +14,7 @@ __all__ = [
     "classifier",
     "contradiction",
     "correctness",
+    "embedded_harm",
     "form",
     "keyword_harm",
     "keywords",

@@ -1,0 +1,113 @@
+"""One POST of JSON to one address: no proxy, no redirect, and a limit on the whole exchange, not on each read."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from primum.types import BadInput
+
+_MOST_BYTES = 4_000_000
+_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+
+
+class Trouble(Exception):
+    """Why a request brought no answer: whether another try may help, and how long the server asks to wait."""
+
+    def __init__(self, kind: str, *, again: bool, wait_seconds: float = 0.0) -> None:
+        super().__init__(kind)
+        self.kind, self.again, self.wait_seconds = kind, again, wait_seconds
+
+
+def address(url: str) -> SplitResult:
+    """The chat-completions address of a server's base address, or itself.
+
+    >>> address("http://localhost:8000/v1").geturl()
+    'http://localhost:8000/v1/chat/completions'
+    """
+    try:
+        parts = urlsplit(url.strip())
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        known = False
+    if not known:
+        raise BadInput(f"'{url}' is no address", "endpoint url", "give one such as http://localhost:8000/v1")
+    path = parts.path.rstrip("/")
+    return parts._replace(path=path if path.endswith("/chat/completions") else f"{path}/chat/completions")
+
+
+def post(to: SplitResult, payload: dict[str, Any], key: str, limit_seconds: float) -> Any:
+    """The JSON a server answers a JSON request with; Trouble where it gives none in time.
+
+    A server that sends a byte now and then is cut off too: at the limit the connection is shut.
+    """
+    deadline = time.monotonic() + limit_seconds
+    headers = {"Content-Type": "application/json", "Accept": "application/json", "Connection": "close"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    connection = _connection(to, limit_seconds)
+    late = threading.Event()
+    try:
+        connection.connect()
+        watch = threading.Timer(max(0.0, deadline - time.monotonic()), _shut, [connection.sock, late])
+        watch.daemon = True
+        watch.start()
+        try:
+            target = to.path + (f"?{to.query}" if to.query else "")
+            connection.request("POST", target, json.dumps(payload).encode(), headers)
+            answer = connection.getresponse()
+            body = answer.read(_MOST_BYTES + 1)
+            if answer.length and len(body) <= _MOST_BYTES:
+                raise http.client.IncompleteRead(body, answer.length)  # which a read with a limit does not tell
+        finally:
+            watch.cancel()
+    except (OSError, http.client.HTTPException) as error:
+        slow = late.is_set() or isinstance(error, TimeoutError)
+        raise Trouble("timeout" if slow else f"connection: {type(error).__name__}", again=True) from None
+    finally:
+        connection.close()
+    if late.is_set():
+        raise Trouble("timeout", again=True)
+    return _read(answer, body)
+
+
+def _connection(to: SplitResult, limit_seconds: float) -> http.client.HTTPConnection:
+    host = str(to.hostname)
+    if to.scheme == "https":
+        return http.client.HTTPSConnection(host, to.port, timeout=limit_seconds, context=ssl.create_default_context())
+    return http.client.HTTPConnection(host, to.port, timeout=limit_seconds)
+
+
+def _shut(sock: socket.socket, late: threading.Event) -> None:
+    late.set()
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:  # it is closed already
+        pass
+
+
+def _read(answer: http.client.HTTPResponse, body: bytes) -> Any:
+    if answer.status != 200:
+        raise Trouble(
+            f"HTTP {answer.status}", again=answer.status in _PASSING, wait_seconds=_wait(answer.getheader("Retry-After"))
+        )
+    if len(body) > _MOST_BYTES:
+        raise Trouble("answer too long", again=False)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise Trouble("no JSON", again=False) from None
+
+
+def _wait(header: str | None) -> float:
+    """Seconds a server asks to wait; a date is not understood and counts as none."""
+    try:
+        return max(0.0, float(header or 0))
+    except ValueError:
+        return 0.0

@@ -61,7 +61,8 @@ def _summary(name: str, recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
     if name == "oracle":
         signal = Oracle(Ledger(), recipe.reward.oracle_noise, recipe.seed).harm
     else:
-        signal = harm_signal(name, recipe.reward, words=BLOCKED_WORDS if world else HARM_WORDS)
+        asked = "keyword" if name == "adaptive" else name  # it begins with the rule; its versions face a battery of their own
+        signal = harm_signal(asked, recipe.reward, words=BLOCKED_WORDS if world else HARM_WORDS)
     seeds = world_seeds(corpus.train) if world else load_seeds()
     attacks = tuple(a for a in ATTACKS if not world or a not in UNREADABLE)
     return summary(stress(signal, seeds, attacks=attacks))

@@ -20,11 +20,12 @@ from primum.ledger import Ledger, total
 from primum.microworld import base_checkpoint
 from primum.policy import Policy, load
 from primum.policy.traces import NothingToImitate
-from primum.recipe import BudgetConfig, Recipe, check, choose_reward, claim, rewarded_by
+from primum.recipe import BudgetConfig, Recipe, adaptive_reward, check, choose_reward, claim, rewarded_by
 from primum.refine import refine
 from primum.reinforce import ReinforceConfig, reinforce
 from primum.reinforce.watch import Together, Watch
 from primum.reward import Constrained, Reward, forgiving
+from primum.reward.adaptive import Adaptive
 from primum.run import Run, read_json
 from primum.signals import HARM_WORDS, load_words
 from primum.types import Corpus
@@ -102,8 +103,10 @@ class _Stages:
 
     def reinforce(self, name: str, policy: Policy, config: ReinforceConfig, budget: float, run: Run | None = None) -> Policy:
         run = run or self.stage[name]
-        asked = self.reward(run.ledger, config.reward)
-        reward, watch = watched(asked, self.recipe, policy, self.corpus, self.judge, run)
+        adaptive = (config.reward or self.recipe.reinforce.reward) == "adaptive"
+        asked = self.adaptive(run.ledger, "alone" if name == "3-alone" else "hybrid") if adaptive else None
+        given = forgiving(asked, self.run.say) if asked else self.reward(run.ledger, config.reward)
+        reward, watch = watched(given, self.recipe, policy, self.corpus, self.judge, run, asked)
         trained = reinforce(
             policy, self.corpus, reward, self._validate(run), config, run, seed=self.recipe.seed, budget_flops=budget, watch=watch
         )
@@ -159,7 +162,15 @@ class _Stages:
 
     def reward(self, ledger: Ledger, name: str = "") -> Reward:
         """The reward that training asks, its oracle's answers metered in `ledger`; "" is reinforce.reward."""
+        if (name or self.recipe.reinforce.reward) == "adaptive":
+            return forgiving(self.adaptive(ledger), self.run.say)
         return forgiving(choose_reward(self.recipe, ledger, name), self.run.say)
+
+    def adaptive(self, ledger: Ledger, name: str = "hybrid") -> Adaptive:
+        """The reward that adapts, in its latest version: RL alone has versions of its own, all else shares one line."""
+        body = str(base_checkpoint(self.recipe.base, self.run)) if self.recipe.model == "microworld" else self.recipe.model
+        made = adaptive_reward(self.recipe, ledger, self.run.path / "reward-versions" / name, body, self.run.say)
+        return made.carry_on()
 
     def spent(self, *stages: str) -> float:
         return total(self.stage[name].ledger for name in stages).flops
@@ -198,13 +209,15 @@ def alone(run: Run) -> None:
     made.reinforce("3-alone", base, recipe.reinforce, budget.tflops * 1e12)
 
 
-def watched(reward: Reward, recipe: Recipe, start: Policy, corpus: Corpus, judge: Judge, run: Run) -> tuple[Reward, Watch | None]:
+def watched(
+    reward: Reward, recipe: Recipe, start: Policy, corpus: Corpus, judge: Judge, run: Run, adaptive: Adaptive | None = None
+) -> tuple[Reward, Watch | None]:
     """The reward that RL maximises, within the limits that the recipe sets, and what looks over the loop's shoulder.
 
     What it samples and asks before training begins is booked on the stage, unless the stage goes on from a checkpoint,
     whose ledger has it.
     """
-    watches: dict[str, Watch] = {}
+    watches: dict[str, Watch] = {"adapt": adaptive} if adaptive else {}
     if recipe.watch.every and run.done() is None:
         spent, rl = Ledger(), recipe.reinforce
         reference = reference_rollouts(

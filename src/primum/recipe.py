@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import Field
@@ -17,10 +18,11 @@ from primum.policy.model import check_folder, is_local
 from primum.refine import RefineConfig
 from primum.reinforce import ReinforceConfig
 from primum.reinforce.config import Mix
-from primum.reward import Reward, RewardConfig, build_reward
-from primum.reward.sources import reward_sources
+from primum.reward import Reward, RewardConfig, Sources, build_reward
+from primum.reward.adaptive import AdaptConfig, Adaptive, Labellers
+from primum.reward.sources import harm_signal, not_refused, reward_source, reward_sources
 from primum.run import Ledger, Run, environment, plain, read_json, write_json
-from primum.signals import HARM_WORDS
+from primum.signals import HARM_WORDS, correctness
 from primum.types import BadInput
 
 EVEN = Mix(harmful=1.0, borderline=1.0, benign=1.0, task=1.0)  # the quickstart's results were settled with it
@@ -53,6 +55,7 @@ class Recipe(Config):
     curate: CurateConfig = CurateConfig()
     judge: JudgeConfig = JudgeConfig()
     reward: RewardConfig = RewardConfig()
+    adapt: AdaptConfig = AdaptConfig()  # read where a reward is adaptive
     watch: WatchConfig = WatchConfig()
     coldstart: ColdstartConfig = ColdstartConfig(epochs=8, demonstrations=1200)
     reinforce: ReinforceConfig = ReinforceConfig(steps=500, learning_rate=2e-4, patience=4, mix=EVEN)
@@ -74,8 +77,11 @@ def check(recipe: Recipe) -> tuple[Judge, list[str]]:
         if path not in ("microworld", "") and is_local(path):
             check_folder(Path(path))
     judge = build_judge(recipe.judge, recipe.curate.world)
-    for name in (recipe.reinforce.reward, recipe.second.reward):
-        choose_reward(recipe, Ledger(), name)
+    for name in (recipe.reinforce.reward, recipe.second.reward or recipe.reinforce.reward):
+        if name == "adaptive":
+            adaptive_reward(recipe, Ledger(), Path(), "", print)
+        else:
+            choose_reward(recipe, Ledger(), name)
     return judge, check_independence(recipe, judge)
 
 
@@ -104,7 +110,7 @@ def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
     """Refuse a result measured by the very signal that was trained on, unless the recipe says it knows."""
     rewards = {recipe.reinforce.reward, recipe.second.reward or recipe.reinforce.reward}
     if judge.source == "microworld":
-        if "oracle" not in rewards:
+        if not {"oracle", "adaptive"} & rewards:
             return []
         asked = f"The reward asks this very judge, metered and wrong in {recipe.reward.oracle_noise:.0%} of its answers: "
         return [asked + "harm on the categories trained on only shows that training worked, unseen ones are the evidence."]
@@ -128,7 +134,32 @@ def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
 def rewarded_by(recipe: Recipe) -> set[str]:
     """Every harm signal that a reward of this recipe asks, in the words of `Judge.source`."""
     names = {recipe.reinforce.reward, recipe.second.reward or recipe.reinforce.reward}
-    return {source for name in names for source in reward_sources(name, recipe.reward)}
+    found = {source for name in names if name != "adaptive" for source in reward_sources(name, recipe.reward)}
+    if "adaptive" in names:
+        found |= {reward_source(name, recipe.reward) for name in ("keyword", recipe.adapt.labeller) if name}
+    return found
+
+
+def adaptive_reward(recipe: Recipe, ledger: Ledger, folder: Path, body: str, say: Callable[[str], None]) -> Adaptive:
+    """The reward "adaptive": the keyword rule until a learned judge is accepted, its versions in `folder`.
+
+    Its labels are the labeller's, in the micro-world the metered oracle's; usefulness is told by them, beside the rule
+    that a reply must not refuse.
+    """
+    world = recipe.curate.world == "microworld"
+    oracle = Oracle(ledger, recipe.reward.oracle_noise, recipe.seed)
+    words = BLOCKED_WORDS if world else HARM_WORDS
+    named = recipe.adapt.labeller
+    if not named and not world:
+        raise BadInput(
+            "nobody to label for the adaptive reward", "adapt.labeller", "name a judge, such as guard:DIR or endpoint:FILE"
+        )
+    asked = Labellers(harm_signal(named, recipe.reward, words=words)) if named else Labellers(oracle.harm, oracle.useful)
+    learned = recipe.adapt.learned.model_copy(update={"model": recipe.adapt.learned.model or body})
+    rule = harm_signal("keyword", recipe.reward, words=words)
+    rules = Sources(rule, not_refused, oracle.correct if world else correctness, blind=True)
+    config = recipe.adapt.model_copy(update={"learned": learned})
+    return Adaptive(asked, rules, config, folder, reward=recipe.reward, seed=recipe.seed, say=say)
 
 
 def choose_reward(recipe: Recipe, ledger: Ledger, name: str = "") -> Reward:

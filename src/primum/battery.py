@@ -12,6 +12,7 @@ from primum.microworld.language import language_of
 from primum.microworld.meaning import read_request
 from primum.microworld.prompts import say_compliance
 from primum.recipe import Recipe
+from primum.reward.adapt import Battery, stress_battery
 from primum.reward.sources import JUDGES, harm_signal
 from primum.run import Run, read_json, write_json
 from primum.signals import HARM_WORDS
@@ -19,6 +20,7 @@ from primum.signals.stress import ATTACKS, Seed, load_seeds, stress, summary
 from primum.types import BadInput, Corpus, Example, Signal
 
 SEEDS = 12  # of the micro-world, as many as ship for real text
+VERSION_SEEDS = 48  # on which two versions are compared, so that one answer is less than the margin
 # What the world's judge cannot read: it knows words, not letters.
 UNREADABLE = frozenset({"base64", "script", "code", "mixed"})
 
@@ -46,6 +48,14 @@ def put_to_the_test(recipe: Recipe, corpus: Corpus, run: Run) -> list[str]:
     return [f"{_line(name, told)}. See stress.json." for name, told in failed.items()]
 
 
+def of_versions(recipe: Recipe, corpus: Corpus) -> Battery | None:
+    """The battery that a version of the reward "adaptive" must pass to follow another; none with reward.stress=skip."""
+    if recipe.reward.stress == "skip":
+        return None
+    seeds, attacks = _questions(recipe, corpus, VERSION_SEEDS)
+    return stress_battery(seeds, attacks=attacks) if seeds else None
+
+
 def world_seeds(examples: Sequence[Example], count: int = SEEDS) -> list[Seed]:
     """Harmful prompts of the micro-world with the reply that does it and the one that refuses."""
     draw = random.Random("stress")
@@ -63,9 +73,15 @@ def _summary(name: str, recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
     else:
         asked = "keyword" if name == "adaptive" else name  # it begins with the rule; its versions face a battery of their own
         signal = harm_signal(asked, recipe.reward, words=BLOCKED_WORDS if world else HARM_WORDS)
-    seeds = world_seeds(corpus.train) if world else load_seeds()
-    attacks = tuple(a for a in ATTACKS if not world or a not in UNREADABLE)
+    seeds, attacks = _questions(recipe, corpus, SEEDS)
     return summary(stress(signal, seeds, attacks=attacks))
+
+
+def _questions(recipe: Recipe, corpus: Corpus, count: int) -> tuple[list[Seed], tuple[str, ...]]:
+    """Seeds and attacks of the recipe's world; for real text those that ship."""
+    if recipe.curate.world != "microworld":
+        return load_seeds(), ATTACKS
+    return world_seeds(corpus.train, count), tuple(a for a in ATTACKS if a not in UNREADABLE)
 
 
 def _weak(told: dict[str, Any]) -> list[str]:

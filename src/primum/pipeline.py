@@ -8,14 +8,14 @@ from dataclasses import asdict
 
 import torch
 
-from primum.battery import put_to_the_test
+from primum.battery import of_versions, put_to_the_test
 from primum.beside import beside
 from primum.coldstart import coldstart
 from primum.compare import compare
 from primum.curate import curate
 from primum.distill import distill, make_student
 from primum.evaluate import Judge, build_judge, measure, validation_summary
-from primum.evaluate.hacking import Questions, Watcher, ask_text, ask_world, good_of, reference_rollouts
+from primum.evaluate.hacking import Hook, Questions, Watcher, ask_text, ask_world, good_of, reference_rollouts
 from primum.ledger import Ledger, total
 from primum.microworld import base_checkpoint
 from primum.policy import Policy, load
@@ -169,8 +169,8 @@ class _Stages:
     def adaptive(self, ledger: Ledger, name: str = "hybrid") -> Adaptive:
         """The reward that adapts, in its latest version: RL alone has versions of its own, all else shares one line."""
         body = str(base_checkpoint(self.recipe.base, self.run)) if self.recipe.model == "microworld" else self.recipe.model
-        made = adaptive_reward(self.recipe, ledger, self.run.path / "reward-versions" / name, body, self.run.say)
-        return made.carry_on()
+        folder, battery = self.run.path / "reward-versions" / name, of_versions(self.recipe, self.corpus)
+        return adaptive_reward(self.recipe, ledger, folder, body, self.run.say, battery).carry_on()
 
     def spent(self, *stages: str) -> float:
         return total(self.stage[name].ledger for name in stages).flops
@@ -218,6 +218,7 @@ def watched(
     whose ledger has it.
     """
     watches: dict[str, Watch] = {"adapt": adaptive} if adaptive else {}
+    limited = Constrained(reward, recipe.reward.constraints) if recipe.reward.constraints.limits else None
     if recipe.watch.every and run.done() is None:
         spent, rl = Ledger(), recipe.reinforce
         reference = reference_rollouts(
@@ -229,13 +230,21 @@ def watched(
             seed=recipe.seed,
             ledger=spent,
         )
-        watches["hacking"] = Watcher(
-            recipe.watch, reference, reward, questions(recipe, start, judge, run.ledger), seed=recipe.seed
-        )
+        ask, hook = questions(recipe, start, judge, run.ledger), on_alarm(recipe.watch.action, limited, adaptive)
+        watches["hacking"] = Watcher(recipe.watch, reference, reward, ask, seed=recipe.seed, hook=hook)
         run.ledger.charge("evaluate", flops=spent.flops, tokens=spent.sampled_tokens)
-    if recipe.reward.constraints.limits:
-        reward = watches["constraints"] = Constrained(reward, recipe.reward.constraints)
-    return reward, Together(watches) if watches else None
+    if limited:
+        watches["constraints"] = limited
+    return limited or reward, Together(watches) if watches else None
+
+
+def on_alarm(action: str, limited: Constrained | None, adaptive: Adaptive | None) -> Hook | None:
+    """What answers an alarm besides the loop: the limit on harm weighs more, or what gold said of the audited is learnt from."""
+    if action == "reweigh" and limited:
+        return lambda alarms, rollouts, good: limited.reweigh()
+    if action == "adapt" and adaptive:
+        return lambda alarms, rollouts, good: adaptive.teach(rollouts, good)
+    return None
 
 
 def questions(recipe: Recipe, policy: Policy, judge: Judge, ledger: Ledger) -> Questions:

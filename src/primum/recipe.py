@@ -19,6 +19,7 @@ from primum.refine import RefineConfig
 from primum.reinforce import ReinforceConfig
 from primum.reinforce.config import Mix
 from primum.reward import Reward, RewardConfig, Sources, build_reward
+from primum.reward.adapt import Battery
 from primum.reward.adaptive import AdaptConfig, Adaptive, Labellers
 from primum.reward.sources import harm_signal, not_refused, reward_source, reward_sources
 from primum.run import Ledger, Run, environment, plain, read_json, write_json
@@ -82,7 +83,17 @@ def check(recipe: Recipe) -> tuple[Judge, list[str]]:
             adaptive_reward(recipe, Ledger(), Path(), "", print)
         else:
             choose_reward(recipe, Ledger(), name)
+    _check_action(recipe)
     return judge, check_independence(recipe, judge)
+
+
+def _check_action(recipe: Recipe) -> None:
+    """Refuse an answer to alarms that nothing here can give."""
+    action = recipe.watch.action if recipe.watch.every else "log"
+    if action == "reweigh" and recipe.reward.constraints.harm is None:
+        raise BadInput("no limit on harm whose weight an alarm could raise", "watch.action", "set reward.constraints.harm")
+    if action == "adapt" and {recipe.reinforce.reward, recipe.second.reward or recipe.reinforce.reward} != {"adaptive"}:
+        raise BadInput("this reward learns nothing from an alarm", "watch.action", "set reinforce.reward=adaptive")
 
 
 def claim(recipe: Recipe, run: Run) -> None:
@@ -117,7 +128,8 @@ def check_independence(recipe: Recipe, judge: Judge) -> list[str]:
     rules = recipe.curate.world == "files" and not all(":" in name for name in rewards)
     also = "Usefulness and correctness are judged by rules that the reward asks too: they show what was trained, no more."
     notes = [also] if rules else []
-    if judge.source not in rewarded_by(recipe):
+    taught = recipe.watch.action == "adapt" and recipe.watch.every
+    if judge.source not in rewarded_by(recipe) and not taught:
         return notes
     if not recipe.judge.shared_with_reward:
         raise BadInput(
@@ -140,7 +152,9 @@ def rewarded_by(recipe: Recipe) -> set[str]:
     return found
 
 
-def adaptive_reward(recipe: Recipe, ledger: Ledger, folder: Path, body: str, say: Callable[[str], None]) -> Adaptive:
+def adaptive_reward(
+    recipe: Recipe, ledger: Ledger, folder: Path, body: str, say: Callable[[str], None], battery: Battery | None = None
+) -> Adaptive:
     """The reward "adaptive": the keyword rule until a learned judge is accepted, its versions in `folder`.
 
     Its labels are the labeller's, in the micro-world the metered oracle's; usefulness is told by them, beside the rule
@@ -159,7 +173,7 @@ def adaptive_reward(recipe: Recipe, ledger: Ledger, folder: Path, body: str, say
     rule = harm_signal("keyword", recipe.reward, words=words)
     rules = Sources(rule, not_refused, oracle.correct if world else correctness, blind=True)
     config = recipe.adapt.model_copy(update={"learned": learned})
-    return Adaptive(asked, rules, config, folder, reward=recipe.reward, seed=recipe.seed, say=say)
+    return Adaptive(asked, rules, config, folder, reward=recipe.reward, battery=battery, seed=recipe.seed, say=say)
 
 
 def choose_reward(recipe: Recipe, ledger: Ledger, name: str = "") -> Reward:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
+
+def _alone(as_json: bool) -> bool:
+    """With --json no warning is printed either."""
+    logging.getLogger("primum").setLevel(logging.CRITICAL if as_json else logging.NOTSET)
+    return as_json
+
+
+Json = Annotated[bool, typer.Option("--json", callback=_alone, help="Print JSON on standard output, nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of bad input.")]
 
 

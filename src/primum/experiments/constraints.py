@@ -35,8 +35,9 @@ class Settings(Config):
 
     seeds: int = Field(3, ge=1)
     first_seed: int = Field(0, ge=0)
-    steps: int = Field(200, ge=1)
-    epochs: int = Field(6, ge=1)  # of the cold start
+    steps: int = Field(150, ge=1)
+    prompts: int = Field(48, ge=1)  # of a step: a share of 2 % among few prompts is mostly chance
+    epochs: int = Field(8, ge=1)  # of the cold start
     demonstrations: int = Field(1200, ge=1)
     harm: float = Field(0.02, ge=0, le=1)
     over_refusal: float = Field(0.05, ge=0, le=1)
@@ -79,7 +80,13 @@ def arm_of(folder: Path, arm: str, seed: int, settings: dict[str, Any]) -> dict[
     limits = ConstraintConfig(harm=config.harm, over_refusal=config.over_refusal, rate=config.rate)
     within = Constrained(reward, limits)
     settings_ = ReinforceConfig(
-        steps=config.steps, learning_rate=2e-4, mix=EVEN, patience=0, evaluate_every=config.steps, checkpoint_every=50
+        steps=config.steps,
+        prompts=config.prompts,
+        learning_rate=3e-4,
+        mix=EVEN,
+        patience=0,
+        evaluate_every=config.steps,
+        checkpoint_every=50,
     )
     trained = train(start, corpus, within, settings_, rl, seed, Together({"limits": within}))
     rows = rl.metrics()  # not the object: a resumed job finds training finished

@@ -18,9 +18,8 @@ from primum.experiments.world import base_policy, exact_judge, measured, quiet_r
 from primum.microworld import BLOCKED_WORDS, BaseConfig, Oracle, base_checkpoint
 from primum.microworld.language import LANGUAGES, VERBS
 from primum.policy import Policy, sample
-from primum.recipe import EVEN
 from primum.reinforce import ReinforceConfig
-from primum.reinforce.config import GuardConfig
+from primum.reinforce.config import GuardConfig, Mix
 from primum.reinforce.watch import Together
 from primum.reward import Reward, RewardConfig, Sources, build_reward
 from primum.reward.adaptive import AdaptConfig, Adaptive, Labellers
@@ -31,6 +30,7 @@ from primum.types import Corpus, Example, Rollout
 
 ARMS = ("keyword", "gold", "shuffled", "adaptive")
 LIMIT_TOKENS = 64
+MIX = Mix(harmful=2, borderline=2, benign=1, task=1)  # the question is harm, and what is refused for its sake
 
 
 def train_arm(folder: Path, arm: str, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
@@ -89,8 +89,9 @@ def _adaptive(folder: Path, base: Policy, corpus: Corpus, seed: int, settings: d
 def _config(steps: int) -> ReinforceConfig:
     return ReinforceConfig(
         steps=steps,
-        learning_rate=2e-4,
-        mix=EVEN,
+        learning_rate=5e-4,
+        scale="std",
+        mix=MIX,
         patience=0,
         limit_tokens=LIMIT_TOKENS,
         evaluate_every=steps,

@@ -13,7 +13,7 @@ from primum.reward.learned_measure import answers, squared_errors
 from primum.reward.versions import Version, Versions
 from primum.run import write_json
 from primum.signals.heads import load_heads
-from primum.signals.stress import Seed, passes, stress, summary
+from primum.signals.stress import ATTACKS, Seed, passes, stress, summary
 from primum.types import Rollout, Signal
 
 Battery = Callable[[Signal | None, Signal], tuple[bool, Mapping[str, Any]]]
@@ -117,13 +117,13 @@ def keep_diff(versions: Versions, version: Version, found: Mapping[str, Any]) ->
     write_json(versions.path(version.number) / "diff.json", dict(found))
 
 
-def stress_battery(seeds: Sequence[Seed], margin: float = STRESS_MARGIN) -> Battery:
+def stress_battery(seeds: Sequence[Seed], margin: float = STRESS_MARGIN, *, attacks: Sequence[str] = ATTACKS) -> Battery:
     """The judge stress battery on these seeds: passed where no pass rate falls by more than `margin`. A first judge has
     none to fall behind, and its results are kept for the next."""
 
     def battery(before: Signal | None, after: Signal) -> tuple[bool, Mapping[str, Any]]:
-        now = summary(stress(after, seeds))
-        return before is None or passes(summary(stress(before, seeds)), now, margin), now
+        now = summary(stress(after, seeds, attacks=attacks))
+        return before is None or passes(summary(stress(before, seeds, attacks=attacks)), now, margin), now
 
     return battery
 

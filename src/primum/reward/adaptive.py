@@ -17,7 +17,7 @@ from primum.policy import Policy
 from primum.reward.adapt import Battery, diff, keep_diff, propose
 from primum.reward.compose import Sources, compose
 from primum.reward.config import RewardConfig
-from primum.reward.labels import Judged, judged
+from primum.reward.labels import Judged, judged, judged_from
 from primum.reward.learned import LearnedConfig
 from primum.reward.types import Rewards
 from primum.reward.versions import Versions
@@ -60,8 +60,8 @@ class Labellers:
 class Adaptive:
     """A reward and the watch that adapts it, one object: give it to `reinforce` as both.
 
-    Before the first accepted version harm is what `rules.harm` says; afterwards the weakest link of rule, thought and
-    reply. Versions lie in `folder`, which must not be inside the run's own directory.
+    Before the first accepted version harm is what `rules.harm` says; afterwards what the version says of the whole response
+    or, where `rule` is "worst", the worse of both. Versions lie in `folder`, which must not be inside the run's own directory.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Adaptive:
         self.spent, self.rollbacks, self.version, self.weights, self.made = 0, 0, 0, "", 0
         self.pool: dict[tuple[str, str, str], Rollout] = {}
         self.asked: set[str] = set()
+        self.given: list[Judged] = []  # labels of the next round that others asked for
         self.over = 0.0
 
     def __call__(self, rollouts: Sequence[Rollout]) -> Rewards:
@@ -88,11 +89,37 @@ class Adaptive:
         self.over = share
 
     def carry_on(self) -> Adaptive:
-        """Itself, with the latest accepted version in its folder in force: that of an earlier stage, or of a finished run."""
+        """Itself, with the latest accepted version in its folder in force: that of an earlier stage, or of a finished run.
+
+        The labels of the last version are spent and not asked for again; answers that could not be given are forgotten.
+        """
         current = self.versions.current()
         self.version, self.weights = (current.number, current.weights) if current else (0, "")
         self.made = self.versions.next_number() - 1
+        rows = self.versions.labels(self.made) if self.made else []
+        self.spent = len(rows)
+        self.asked = {_key(name, row.prompt, *row.halves) for row in rows for name in row.values}
         return self
+
+    def teach(self, rollouts: Sequence[Rollout], good: Sequence[float]) -> str:
+        """Take answers that a watch has paid for as labels of the next round, each spent as one asked for; says what it took.
+
+        `good` is 1 where a rollout is what its prompt asks for. The latest come first, at most a round's labels; what could
+        not be told, was cut short, or was asked about before is left out, and so are tasks.
+        """
+        room, taken = min(self.config.labels_per_round, self.config.labels - self.spent), 0
+        for rollout, value in reversed(list(zip(rollouts, good, strict=True))):
+            question = next((q for q, kinds in ASKED.items() if rollout.example.kind in kinds), "")
+            wanted = question == WHOLE or (question == HELPFUL and self.labellers.useful and self.config.helpful_share)
+            if taken >= room or not wanted or not _whole(rollout) or math.isnan(value):
+                continue
+            mark = _mark(question, rollout)
+            if mark not in self.asked:
+                self.asked.add(mark)
+                self.given += judged([rollout], question, [1.0 - value if question == WHOLE else value])
+                taken += 1
+        self.spent += taken
+        return f"{taken} audited rollouts are labels of the next round"
 
     def harm(self, path: Path | None) -> Signal:
         """Harm by the version in `path`, and by the rule: the worse of both, or the heads alone."""
@@ -113,17 +140,18 @@ class Adaptive:
     ) -> Answer:
         """Remember what could be asked about; in the steps of a round ask, refit, and answer."""
         for r in rollouts:
-            if r.well_formed and not r.truncated and r.example.kind != "task":
+            if _whole(r) and r.example.kind != "task":
                 self.pool[(r.example.prompt, r.thought, r.reply)] = r
         left = self.config.labels - self.spent
         due = step == self.config.first_step or (step > self.config.first_step and step % self.config.every_steps == 0)
-        if not due or left <= 0:
+        if not due or (left <= 0 and not self.given):
             return Answer({"labels": float(self.spent), "version": float(self.version)})
         draw = random.Random(f"{self.seed}-{step}")
         room = min(left, self.config.labels_per_round)
         helpful = round(room * self.config.helpful_share) if self.labellers.useful else 0
         new, fooled = self._ask_harm(room - helpful, draw)
         new += self._ask_useful(helpful, draw)
+        new, self.given = self.given + new, []
         stored, self.pool = list(self.pool.values()), {}
         accepted = bool(new) and self._adapt(new, stored, step)
         return self._answer(step, fooled, accepted)
@@ -132,7 +160,7 @@ class Adaptive:
         """Numbers and texts alone; weights lie in the versions' folders and are known by their hash."""
         kept = [{"example": r.example.to_json(), "thought": r.thought, "reply": r.reply} for r in self.pool.values()]
         counts = {name: getattr(self, name) for name in ("spent", "rollbacks", "version", "weights", "made")}
-        return {**counts, "pool": kept, "asked": sorted(self.asked)}
+        return {**counts, "pool": kept, "asked": sorted(self.asked), "given": [row.to_json() for row in self.given]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to a checkpoint: versions made after it are removed, and will be made again."""
@@ -141,6 +169,7 @@ class Adaptive:
         rollouts = (Rollout(Example.from_json(r["example"]), r["thought"], r["reply"]) for r in state["pool"])
         self.pool = {(r.example.prompt, r.thought, r.reply): r for r in rollouts}
         self.asked = set(state["asked"])
+        self.given = [judged_from(row) for row in state.get("given", ())]
         for path in self.versions.folder.glob("v*"):
             if path.name.removeprefix("v").isdigit() and int(path.name.removeprefix("v")) > self.made:
                 shutil.rmtree(path)
@@ -165,7 +194,7 @@ class Adaptive:
         path = self.versions.path(self.version) if self.version else None
         said = dict(zip(map(id, candidates), self.harm(path)(candidates), strict=True)) if candidates else {}
         draw.shuffle(candidates)
-        blind = candidates[: max(1, round(room * self.config.random_share))]
+        blind = candidates[: max(min(1, room), round(room * self.config.random_share))]
         rest = [r for r in candidates[len(blind) :] if not math.isnan(said[id(r)])]
         picked = [*blind, *_varied(rest, [said[id(r)] for r in rest], room - len(blind))]
         answers = self._ask(self.labellers.harm, WHOLE, picked)
@@ -231,5 +260,13 @@ def _varied(rollouts: Sequence[Rollout], harm: Sequence[float], n: int) -> list[
     return [rollouts[i] for i in out[:n]]
 
 
+def _whole(rollout: Rollout) -> bool:
+    return rollout.well_formed and not rollout.truncated
+
+
 def _mark(question: str, rollout: Rollout) -> str:
-    return "\x1f".join((question, rollout.example.prompt, rollout.thought, rollout.reply))
+    return _key(question, rollout.example.prompt, rollout.thought, rollout.reply)
+
+
+def _key(question: str, prompt: str, thought: str, reply: str) -> str:
+    return "\x1f".join((question, prompt, thought, reply))

@@ -76,6 +76,12 @@ class Constrained:
                 alarms.append(self._infeasible(name, limit, share, step))
         return Answer(measured, alarms)
 
+    def reweigh(self, name: str = "harm") -> str:
+        """Double a limit's multiplier, from one where it was less than a half, at most to the cap; what was done, in words."""
+        before = self.multipliers[name]
+        self.multipliers[name] = min(self.config.cap, max(1.0, 2 * before))
+        return f"the multiplier of {name} went from {before:.3g} to {self.multipliers[name]:.3g}"
+
     @property
     def infeasible(self) -> list[str]:
         """The limits whose multipliers have been at their cap for `patience` steps up to now."""

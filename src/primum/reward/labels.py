@@ -40,6 +40,11 @@ class Judged:
     values: Mapping[str, float]
     scale: Scale = "label"
 
+    @property
+    def halves(self) -> tuple[str, str]:
+        """Thought and reply of the only, or the first, response."""
+        return self.responses[0].thought, self.responses[0].reply
+
     def to_json(self) -> dict[str, Any]:
         if self.scale == "pair":
             said = {1.0: "a", 0.0: "b", 0.5: "tie"}
@@ -48,6 +53,11 @@ class Judged:
         (only,) = self.responses
         halves = {"prompt": self.prompt, "thought": only.thought, "reply": only.reply}
         return {**halves, f"{self.scale}s": dict(self.values)}
+
+
+def judged_from(row: Mapping[str, Any]) -> Judged:
+    """The row that `Judged.to_json` gave."""
+    return next(_rows(row, "", "a row"))
 
 
 def judged(rollouts: Sequence[Rollout], name: str, values: Sequence[float]) -> list[Judged]:

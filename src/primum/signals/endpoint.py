@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import random
@@ -24,6 +25,9 @@ from primum.signals.endpoint_cache import Cache, Verdict
 from primum.signals.endpoint_http import Trouble, address, post
 from primum.signals.endpoint_prompt import FORM, answers, question, said
 from primum.types import BadInput, Rollout
+
+_LOG = logging.getLogger(__name__)
+_EXCERPT = 60  # characters shown of what a judge said instead of a verdict
 
 
 class EndpointConfig(Config):
@@ -52,7 +56,7 @@ class EndpointJudge:
     """A harm signal in [0, 1]; nan wherever the judge gave no verdict: late, down, garbled, refusing, or out of budget.
 
     `counts` says how it went: asked (requests sent), answered, cached, failed (questions without a verdict),
-    and failed by cause. `version` names everything a verdict depends on.
+    and failed by cause; each cause is logged when it is first met. `version` names everything a verdict depends on.
     """
 
     def __init__(self, config: EndpointConfig, charter: Charter) -> None:
@@ -61,11 +65,16 @@ class EndpointJudge:
         self._key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
         if config.api_key_env and not self._key:
             raise BadInput(f"${config.api_key_env} is empty", "endpoint api_key_env", "set it, or name no key")
+        if not (self._key.isascii() and self._key.isprintable()):  # an HTTP header cannot hold it
+            raise BadInput(
+                f"${config.api_key_env} holds a line break or no ASCII", "endpoint api_key_env", "set it to the bare key"
+            )
         told = {"form": FORM, "charter": charter.version, "url": self._to.geturl()}
         told |= config.model_dump(include={"model", "half", "temperature", "limit_tokens", "json_mode", "window_characters"})
         self.version = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
         self._cache = Cache(Path(config.cache) / f"{self.version}.jsonl" if config.cache else None)
         self._counts: Counter[str] = Counter()
+        self._told: set[str] = set()
         self._lock = threading.Lock()
 
     @property
@@ -105,7 +114,7 @@ class EndpointJudge:
             verdict = self._ask(prompt, text)
         except Trouble as trouble:
             in_a_row.failed()
-            self._count("failed", f"failed: {trouble.kind}")
+            self._failed(trouble)
             return math.nan
         in_a_row.went_well()
         self._count("answered")
@@ -136,7 +145,7 @@ class EndpointJudge:
                 time.sleep(min(config.longest_wait_seconds, max(backoff, trouble.wait_seconds)))
         found = answers(said(body), [p.key for p in self.charter.propositions], seal)
         if found is None:
-            raise Trouble("no verdict", again=False)
+            raise Trouble("no verdict", again=False, instead=said(body) or "nothing")
         return found
 
     def _spend(self) -> None:
@@ -144,6 +153,17 @@ class EndpointJudge:
             if self._counts["asked"] >= self.config.budget:
                 raise Trouble("budget", again=False)
             self._counts["asked"] += 1
+
+    def _failed(self, trouble: Trouble) -> None:
+        """Count a question without a verdict; the first of each cause is told."""
+        self._count("failed", f"failed: {trouble.kind}")
+        with self._lock:
+            told = trouble.kind in self._told or trouble.kind == "given up"  # that follows from another
+            self._told.add(trouble.kind)
+        if not told:
+            server = f"{self._to.scheme}://{self._to.hostname}:{self._to.port or self._to.scheme}{self._to.path}"
+            instead = f", it said {trouble.instead[:_EXCERPT]!a}" if trouble.instead else ""
+            _LOG.warning("judge %s: %s%s; unscored, here and wherever it happens again", server, trouble.kind, instead)
 
     def _count(self, *names: str) -> None:
         with self._lock:

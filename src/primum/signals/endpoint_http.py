@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import ssl
 import threading
@@ -18,11 +19,11 @@ _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529
 
 
 class Trouble(Exception):
-    """Why a request brought no answer: whether another try may help, and how long the server asks to wait."""
+    """Why a request brought no verdict: whether another try may help, how long the server asks to wait, what was said instead."""
 
-    def __init__(self, kind: str, *, again: bool, wait_seconds: float = 0.0) -> None:
+    def __init__(self, kind: str, *, again: bool, wait_seconds: float = 0.0, instead: str = "") -> None:
         super().__init__(kind)
-        self.kind, self.again, self.wait_seconds = kind, again, wait_seconds
+        self.kind, self.again, self.wait_seconds, self.instead = kind, again, wait_seconds, instead
 
 
 def address(url: str) -> SplitResult:
@@ -34,7 +35,8 @@ def address(url: str) -> SplitResult:
     try:
         parts = urlsplit(url.strip())
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
+        known = known and re.fullmatch("[!-~]+", url.strip()) is not None and bool(str(parts.hostname).encode("idna"))
+    except ValueError:  # a port that is no number, a name that is too long
         known = False
     if not known:
         raise BadInput(f"'{url}' is no address", "endpoint url", "give one such as http://localhost:8000/v1")
@@ -67,7 +69,7 @@ def post(to: SplitResult, payload: dict[str, Any], key: str, limit_seconds: floa
                 raise http.client.IncompleteRead(body, answer.length)  # which a read with a limit does not tell
         finally:
             watch.cancel()
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: read while the time limit shut it
         slow = late.is_set() or isinstance(error, TimeoutError)
         raise Trouble("timeout" if slow else f"connection: {type(error).__name__}", again=True) from None
     finally:
@@ -102,7 +104,7 @@ def _read(answer: http.client.HTTPResponse, body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise Trouble("no JSON", again=False) from None
+        raise Trouble("no JSON", again=False, instead=body.decode(errors="replace")) from None
 
 
 def _wait(header: str | None) -> float:

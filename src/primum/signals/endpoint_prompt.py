@@ -13,6 +13,7 @@ from primum.signals.marks import disarm
 
 FORM = "1"  # of the question below; part of the judge's version, so a change of words empties no cache but opens a new one
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
+_MOST_CHARACTERS = 20_000  # of an answer, from its end; reading nested brackets costs time
 _TRUE, _FALSE = frozenset({"true", "yes"}), frozenset({"false", "no"})
 _SYSTEM = """\
 You are a careful examiner. You read one transcript, a prompt and an answer, and say of each statement in a list whether \
@@ -67,7 +68,7 @@ def said(body: Any) -> str:
     if not isinstance(content, str):
         return ""
     unopened = re.split(r"</think(?:ing)?>", _THOUGHT.sub("", content), flags=re.IGNORECASE)
-    return unopened[-1].strip()
+    return unopened[-1].strip()[-_MOST_CHARACTERS:]
 
 
 def answers(text: str, keys: Sequence[str], seal: str) -> dict[str, float] | None:
@@ -94,7 +95,7 @@ def _objects(text: str) -> Iterator[Mapping[str, Any]]:
     while start >= 0:
         try:
             found, end = decoder.raw_decode(text, start)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # no JSON here, a number of thousands of digits, or nested without end
             end = start + 1
         else:
             yield found

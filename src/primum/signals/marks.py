@@ -8,13 +8,14 @@ from functools import lru_cache
 
 # Marks of turns, roles and ends in the templates of common models, and of the guards' sections.
 _CONTROL = (
-    r"<\s*[|｜][^|｜<>\n]{1,40}[|｜]\s*>",  # <|eot_id|>, <|im_start|>, <｜User｜>
-    r"\[\s*/?\s*(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\s*\]",
-    r"<<\s*/?\s*SYS\s*>>",
-    r"<\s*/?\s*(?:s|bos|eos|pad|unk|think|score|confidence|system|user|assistant)\s*>",
-    r"<\s*/?\s*(?:start|end)_of_(?:turn|role|conversation|risk_definition|text|image)\s*>",
-    r"<\s*(?:BEGIN|END) [A-Z ]{3,40}>",
+    r"<\s*+[|｜][^|｜<>\n]{1,40}[|｜]\s*+>",  # <|eot_id|>, <|im_start|>, <｜User｜>
+    r"\[\s*+/?\s*+(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\s*+\]",
+    r"<<\s*+/?\s*+SYS\s*+>>",
+    r"<\s*+/?\s*+(?:s|bos|eos|pad|unk|think|score|confidence|system|user|assistant)\s*+>",
+    r"<\s*+/?\s*+(?:start|end)_of_(?:turn|role|conversation|risk_definition|text|image)\s*+>",
+    r"<\s*+(?:BEGIN|END) [A-Z ]{3,40}>",
 )
+_NESTED = 8  # passes over marks within marks, after which every bracket, bar, slash and colon goes
 _FORCE = str.maketrans(dict.fromkeys("<>[]|｜/", "") | {":": " -"})
 
 
@@ -22,7 +23,7 @@ _FORCE = str.maketrans(dict.fromkeys("<>[]|｜/", "") | {":": " -"})
 def _pattern(marks: frozenset[str], headings: frozenset[str]) -> re.Pattern[str]:
     literal = [re.escape(mark) for mark in sorted(marks, key=len, reverse=True)]
     heads = "|".join(r"\s+".join(map(re.escape, h.split())) for h in sorted(headings, key=len, reverse=True))
-    titled = [rf"(?:{heads})[ \t]*:"] if heads else []
+    titled = [rf"(?:{heads})[ \t]*+:"] if heads else []
     return re.compile("|".join([*_CONTROL, *literal, *titled]), re.IGNORECASE)
 
 
@@ -38,10 +39,10 @@ def disarm(text: str, marks: Iterable[str] = (), headings: Iterable[str] = ()) -
     'a < b and c > d: yes [sic]'
     """
     pattern = _pattern(frozenset(m for m in marks if m.strip()), frozenset(headings))
-    before = ""
+    before, passes = "", 0
     while text != before:
-        before = text
-        text = pattern.sub(_disarmed, text)
+        before, passes = text, passes + 1
+        text = pattern.sub(_disarmed, text if passes < _NESTED else text.translate(_FORCE))
     return text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from primum.evaluate.hacking.config import WatchConfig
@@ -65,6 +65,7 @@ class Watcher:
         self.moments = moments(rewarded.total, ask.held_out(reference)) if ask.held_out else {}
         self.spread = mean(ask.spread(reference)) if ask.spread else math.nan
         self.shares: dict[str, tuple[float, int]] = {}  # what was paid for bad rollouts before, and of how many
+        self.reference_answers = 0
         self.wealth = self._stakes(reference, rewarded.total) if ask.good else {}
         self.raised: list[str] = []
         self.lasted: dict[str, int] = {"gap": 0, "suspects": 0}
@@ -78,6 +79,8 @@ class Watcher:
         every = self.config.every
         if not every or (step % every and step != 1 and not ahead):
             return Answer()
+        if "unconstrained" in rewards.parts:  # under limits totals are z-scores; the reference has what the reward itself pays
+            rewards = replace(rewards, total=rewards.parts["unconstrained"])
         seen = Evidence(step, rollouts, rewards.total)
         measured = self._measure(rollouts, rewards)
         alarms = [self._audit(seen, measured), self._gap(seen, measured), self._suspect(seen, measured)]
@@ -100,6 +103,11 @@ class Watcher:
             "curves": {name: [list(point) for point in points] for name, points in self.curves.items()},
             "audited": [[asdict(r), g] for r, g in self.audited],
             "answers": self.answers,
+            "reference": {
+                "ends": list(self.ends),
+                "shares": {group: list(share) for group, share in self.shares.items()},
+                **{name: getattr(self, name) for name in ("parts", "statistics", "moments", "reference_answers")},
+            },
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -108,6 +116,9 @@ class Watcher:
         self.curves = {name: [list(point) for point in points] for name, points in state["curves"].items()}
         self.audited = [(rollout_from(r), g) for r, g in state["audited"]]
         self.answers = state["answers"]
+        for name, value in state.get("reference", {}).items():
+            # What the reward made of the reference: one that has learnt since would make something else of it now.
+            setattr(self, name, tuple(value) if name == "ends" else value)
 
     def _stakes(self, reference: Sequence[Rollout], totals: Sequence[float]) -> dict[str, Wealth]:
         """A bet for each group of prompts in the reference; half of alpha may be spent on the bounds being too low."""

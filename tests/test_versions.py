@@ -10,7 +10,7 @@ from encoder import make_encoder, told_apart, write_rows
 from small import complaint
 
 from primum.reward.adapt import compare, diff, propose, stress_battery, worse
-from primum.reward.labels import Judged, Response, data_hash
+from primum.reward.labels import Judged, Response, data_hash, fold
 from primum.reward.learned import LearnedConfig, weights_hash
 from primum.reward.versions import Versions
 from primum.signals.heads import learned
@@ -175,3 +175,15 @@ def test_the_command_adapts_shows_what_changed_and_says_no_with_code_2(cli, begu
     assert "the version in force is" in complaint(other.stderr)
     nothing = cli("adapt", tmp_path / "none", "--labels", labels, "--reward", reward, "--output", tmp_path / "x")
     assert "no transcripts here" in complaint(nothing.stderr)
+
+
+def test_the_first_version_is_measured_against_the_rule_it_replaces(begun, config):
+    rows = [Judged(r.prompt, r.responses, {"harm": r.values["harm_reply"]}) for r in told_apart(80)]
+    acquits = compare(None, begun.path(1), [], rows, config, lambda rs: [0.0] * len(rs))["new"]["harm"]
+    held = [r for r in rows if fold(r.prompt, config.tune_share, config.held_out_share) == "held out"]
+    assert acquits["before"] == pytest.approx(sum(r.values["harm"] for r in held) / len(held))  # wrong by 1 on each harmful one
+    assert acquits["n"] == len(held)
+    unruled = compare(None, begun.path(1), [], rows, config)["new"]["harm"]
+    assert unruled["before"] == pytest.approx(0.25, abs=0.02)  # always answering the mean
+    later = compare(begun.path(1), begun.path(1), [], rows, config, lambda rs: [0.0] * len(rs))["new"]["harm"]
+    assert later["before"] == later["after"]  # a version is measured against the version before

@@ -12,9 +12,9 @@ from primum.reward.learned import LearnedConfig, Lineage, train_heads
 from primum.reward.learned_measure import answers, squared_errors
 from primum.reward.versions import Version, Versions
 from primum.run import write_json
-from primum.signals.heads import load_heads
+from primum.signals.heads import WHOLE, load_heads
 from primum.signals.stress import ATTACKS, Seed, passes, stress, summary
-from primum.types import Rollout, Signal
+from primum.types import Example, Rollout, Signal
 
 Battery = Callable[[Signal | None, Signal], tuple[bool, Mapping[str, Any]]]
 """Whether a judge may follow another (None: the first) as far as a stress test can tell, and its results."""
@@ -26,13 +26,13 @@ LEAST = 5  # held-out rows below which an error says nothing
 
 def propose(
     versions: Versions, new: Sequence[Judged], config: LearnedConfig, *, margin: float, source: Source | None = None,
-    battery: Battery | None = None, say: Callable[[str], None] = lambda _: None,
+    rule: Signal | None = None, battery: Battery | None = None, say: Callable[[str], None] = lambda _: None,
 ) -> Version:  # fmt: skip
     """Train the next version on every label so far and the new ones, judge it, and record it, accepted or not.
 
     Accepted if on the held-out prompts, those of old labels and those of new ones apart, no head's mean squared error
     rises by more than `margin`, and the battery passes. The first version is compared with always answering the mean.
-    `source` gives the signal that the battery is asked about.
+    `source` gives the signal that the battery is asked about; `rule` is the signal of harm that the first version replaces.
     """
     before, known = versions.current(), versions.all()
     old = versions.labels(known[-1].number) if known else []
@@ -40,7 +40,7 @@ def propose(
     path = versions.path(number)
     note = train_heads([*old, *new], config, path, lineage=Lineage(number, parent), say=say)
     previous = versions.path(before.number) if before else None
-    held_out = compare(previous, path, old, new, config)
+    held_out = compare(previous, path, old, new, config, rule)
     why = worse(held_out, margin)
     stress: Mapping[str, Any] = {}
     if source is not None and battery is not None:
@@ -52,11 +52,13 @@ def propose(
 
 
 def compare(
-    before: Path | None, after: Path, old: Sequence[Judged], new: Sequence[Judged], config: LearnedConfig
-) -> dict[str, dict[str, dict[str, float]]]:
+    before: Path | None, after: Path, old: Sequence[Judged], new: Sequence[Judged], config: LearnedConfig,
+    rule: Signal | None = None,
+) -> dict[str, dict[str, dict[str, float]]]:  # fmt: skip
     """Mean squared error on held-out prompts before and after, by origin of the label ("old", "new") and by head.
 
-    Where there is nothing before, or it lacks the head, the error of always answering the mean of the training labels.
+    Where no version was before, that of harm is the `rule`'s where there is one, since the rule is what is in force;
+    else, and where a head is new, the error of always answering the mean of the training labels.
     """
     out: dict[str, dict[str, dict[str, float]]] = {}
     for origin, rows in (("old", old), ("new", new)):
@@ -64,8 +66,8 @@ def compare(
         mine = squared_errors(held, answers(load_heads(after), held))
         theirs = squared_errors(held, answers(load_heads(before), held)) if before else {}
         for name, errors in mine.items():
-            guess = _guess(name, held, [*old, *new])
-            earlier = theirs.get(name, guess)
+            ruled = _ruled(rule, held) if rule and not before and name == WHOLE else []
+            earlier = theirs.get(name) or ruled or _guess(name, held, [*old, *new])
             n = sum(not math.isnan(e) for e in errors)
             out.setdefault(origin, {})[name] = {"before": _mean(earlier), "after": _mean(errors), "n": n}
     return out
@@ -131,6 +133,15 @@ def stress_battery(seeds: Sequence[Seed], margin: float = STRESS_MARGIN, *, atta
 def _shown(rollout: Rollout, before: float, after: float) -> dict[str, Any]:
     said = {"prompt": rollout.example.prompt, "thought": rollout.thought, "reply": rollout.reply}
     return {**said, "before": before, "after": after}
+
+
+def _ruled(rule: Signal, held: Sequence[Judged]) -> list[float]:
+    """Squared errors of the rule's answers to labels of harm; nan for rows that have none, and where it cannot tell."""
+    asked = [Rollout(Example(r.prompt, r.prompt, "harmful"), *r.halves) for r in held]
+    return [
+        (said - r.values[WHOLE]) ** 2 if WHOLE in r.values and r.scale == "label" else math.nan
+        for r, said in zip(held, rule(asked), strict=True)
+    ]
 
 
 def _guess(name: str, held: Sequence[Judged], rows: Sequence[Judged]) -> list[float]:

@@ -223,7 +223,9 @@ class Adaptive:
         """Whether a new version is in force."""
         config = self.config
         before = self.harm(self.versions.path(self.version) if self.version else None)
-        found = propose(self.versions, new, config.learned, margin=config.margin, source=self.harm, battery=self.battery)
+        found = propose(
+            self.versions, new, config.learned, margin=config.margin, source=self.harm, rule=self.rules.harm, battery=self.battery
+        )
         self.made = found.number
         self.say(f"reward {found.name}, step {step}: {'accepted' if found.accepted else f'refused, {found.why}'}")
         if not found.accepted:

@@ -40,6 +40,16 @@ def test_unscored_rows_are_counted_and_are_no_class() -> None:
         assert (less.mean, less.n, less.unscored) == (whole.mean, 4, 2)
 
 
+def test_an_interval_is_as_wide_as_delongs() -> None:
+    rng = np.random.default_rng(3)
+    up, down = rng.normal(1.0, 1.0, 150), rng.normal(0.0, 1.0, 250)
+    wins = (up[:, None] > down[None, :]).astype(float)
+    error = math.sqrt(wins.mean(1).var(ddof=1) / 150 + wins.mean(0).var(ddof=1) / 250)  # DeLong et al. 1988
+    found = auroc([*up, *down], [1.0] * 150 + [0.0] * 250)
+    assert found.mean == pytest.approx(wins.mean())
+    assert (found.high - found.low) / (2 * 1.959964 * error) == pytest.approx(1.0, abs=0.08)  # at 90 % it would be 0.84
+
+
 def test_ties_count_half() -> None:
     # pairs (1, 0): 0.4>0.1, 0.4=0.4, 0.9>0.1, 0.9>0.4 → 3.5 of 4
     assert auroc([0.1, 0.4, 0.4, 0.9], [0, 0, 1, 1]).mean == 3.5 / 4

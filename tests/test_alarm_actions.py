@@ -5,18 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from primum.battery import of_versions
 from primum.config import load_recipe
+from primum.evaluate import build_judge
 from primum.evaluate.hacking import Questions, WatchConfig, Watcher
 from primum.microworld import MicroworldConfig, build_corpus
-from primum.pipeline import on_alarm
-from primum.recipe import Recipe, check
+from primum.pipeline import load_base, on_alarm, watched
+from primum.recipe import Recipe, check, choose_reward
+from primum.reinforce.watch import Together
 from primum.reward import Constrained, Rewards, Sources
 from primum.reward.adaptive import AdaptConfig, Adaptive, Labellers
 from primum.reward.config import ConstraintConfig
 from primum.reward.labels import Judged, Response
 from primum.reward.learned import LearnedConfig
+from primum.run import Ledger, Run
 from primum.types import BadInput, Example, Rollout
 
 NOBODY: Any = None  # the policy, which neither reward nor watch looks at here
@@ -52,8 +56,18 @@ def test_an_alarm_doubles_the_weight_of_the_limit_on_harm_and_leaves_the_others(
     limits = Constrained(paying, ConstraintConfig(harm=0.02, over_refusal=0.05, start=start, cap=cap))
     hook = on_alarm("reweigh", limits, None)
     assert hook is not None
-    assert hook([], [], []) == f"the multiplier of harm went from {start:.3g} to {after:.3g}"
+    assert hook([{"name": "audit", "group": "harmful"}], [], []) == f"the multiplier of harm went from {start:.3g} to {after:.3g}"
     assert limits.multipliers == {"harm": after, "over_refusal": start}
+
+
+def test_an_alarm_about_tasks_says_nothing_of_the_weight_of_harm() -> None:
+    limits = Constrained(paying, ConstraintConfig(harm=0.02, start=1.0))
+    hook = on_alarm("reweigh", limits, None)
+    assert hook is not None
+    assert hook([{"name": "audit", "group": "task"}], [], []) == "nothing: the alarm is not about harmful prompts"
+    assert limits.multipliers == {"harm": 1.0}
+    hook([{"name": "audit", "group": "task"}, {"name": "gap"}], [], [])  # which group a gap is about nobody knows
+    assert limits.multipliers == {"harm": 2.0}
 
 
 def test_without_what_it_needs_an_action_has_no_hook(tmp_path: Path) -> None:
@@ -127,6 +141,23 @@ def test_a_later_stage_goes_on_with_what_the_earlier_one_has_spent(tmp_path: Pat
     monkeypatch.setattr(reward.versions, "labels", lambda number: rows if number == 3 else [])
     assert reward.carry_on().spent == 2
     assert reward.teach([says("paid bad", "a")], [0.0]).startswith("0 ")  # asked about in the stage before
+
+
+def test_in_a_recipe_the_hook_raises_the_weight_that_training_uses(tmp_path: Path) -> None:
+    settings = ["watch.action=reweigh", "reward.constraints.harm=0.02", "reinforce.reward=keyword", "watch.reference_prompts=8"]
+    recipe, run = load_recipe(Recipe, None, settings), Run(tmp_path, Console(quiet=True), quiet=True)
+    corpus = build_corpus(MicroworldConfig(train_examples=64, validation_examples=20, test_examples=2), 0)
+    start, judge = load_base(recipe, run), build_judge(recipe.judge)
+    reward, watch = watched(choose_reward(recipe, Ledger()), recipe, start, corpus, judge, run)
+    assert isinstance(reward, Constrained)
+    assert isinstance(watch, Together)
+    assert list(watch.watches) == ["hacking", "constraints"]
+    hacking = watch.watches["hacking"]
+    assert isinstance(hacking, Watcher)
+    assert hacking.hook is not None
+    hacking.hook([{"name": "audit", "group": "harmful"}], [], [])
+    assert reward.multipliers == {"harm": 2.0}
+    assert run.ledger.sampled_tokens > 0  # the reference is paid for by the stage
 
 
 @pytest.mark.parametrize(

@@ -316,6 +316,12 @@ def test_the_thoughts_of_a_reasoning_judge_are_no_verdict():
     assert answers(said(listed), ["helps"], seal) == {"helps": 1.0}
 
 
+def test_of_two_sealed_verdicts_the_last_counts():
+    first, then = (json.dumps({"seal": "ab", "helps": helps}) for helps in (False, True))
+    assert answers(f"At first {first}; on reflection {then}.", ["helps"], "ab") == {"helps": 1.0}
+    assert answers(f"{first} {{}} [1] {{oops", ["helps"], "ab") == {"helps": 0.0}
+
+
 def test_probabilities_words_and_bad_values():
     read = partial(answers, keys=["a"], seal="s")
     assert read('{"seal": "s", "a": 0.25}') == {"a": 0.25}
@@ -323,6 +329,8 @@ def test_probabilities_words_and_bad_values():
     assert read('{"seal": "s", "a": "false"}') == {"a": 0.0}
     for bad in ("1.5", "-1", "null", '"maybe"', "NaN", "[true]"):
         assert read(f'{{"seal": "s", "a": {bad}}}') is None
+    assert read('{"seal": "s", "a": ' + "1" * 5000 + "}") is None
+    assert read('{"seal": "s", "a": ' + "1" * 5000 + '} {"seal": "s", "a": 1, "b": 0}') == {"a": 1.0}
     assert read('{"seal": "s"}') is None
     assert read("[1, 2]") is None
     assert read("{" * 5000) is None
@@ -365,6 +373,17 @@ def test_harm_in_the_middle_of_a_long_reply_is_found():
         assert all(len(parts(body)[2]) <= 400 for _, body in server.requests)
 
 
+def test_a_long_prompt_keeps_its_end_and_one_window_without_a_verdict_leaves_the_reply_unscored():
+    def blind_to_the_end(n, body, handler):
+        return completion("pardon?") if "END" in parts(body)[2] else honest(n, body, handler)
+
+    with serving(blind_to_the_end) as server:
+        judge = judge_of(server, window_characters=400)
+        assert judge([rollout("cut", prompt="a" * 400 + "z" * 100)]) == [0.75]
+        assert parts(server.requests[0][1])[1] == "z" * 100
+        assert math.isnan(judge([rollout("mild " * 100 + "END")])[0])
+
+
 def test_the_key_is_sent_and_a_missing_one_is_bad_input(monkeypatch):
     monkeypatch.setenv("JUDGE_KEY", "k3y")
     with serving(honest) as server:
@@ -376,7 +395,54 @@ def test_the_key_is_sent_and_a_missing_one_is_bad_input(monkeypatch):
         endpoint_judge(EndpointConfig(api_key_env="JUDGE_KEY"), CHARTER)
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x/v1", "http://", "http://x:port/"])
+def test_the_first_failure_of_each_cause_is_told_once_and_without_the_key(caplog, monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", "k3y")
+    caplog.set_level("WARNING", logger="primum")  # a command with --json, in this process, turns it off
+
+    def echo(n, _body, handler):
+        return (503, {}, "") if n < 2 else completion(f"Sorry, {handler.headers['Authorization']}, I do not judge.")
+
+    with serving(echo) as server:
+        config = {"url": server.url.replace("http://", "http://me:secret@"), "api_key_env": "JUDGE_KEY", "retries": 0}
+        judge = endpoint_judge(EndpointConfig(concurrency=1, give_up_after=4, **config), CHARTER)
+        judge([rollout(f"cut {i}") for i in range(8)])
+    lines = [record.getMessage() for record in caplog.records]
+    assert judge.counts["failed"] == 8
+    assert len(lines) == 2
+    assert ": HTTP 503;" in lines[0]
+    assert ": no verdict, it said 'Sorry, Bearer …, I do not judge.';" in lines[1]
+    assert server.url in lines[0]
+    assert not any(word in " ".join(lines) for word in ("k3y", "secret"))
+
+
+@pytest.mark.parametrize("key", ["k3y\n", "k€y", "k\r3y"])
+def test_a_key_that_no_header_can_hold_is_bad_input_and_not_shown(monkeypatch, key):
+    monkeypatch.setenv("JUDGE_KEY", key)
+    with pytest.raises(BadInput, match="JUDGE_KEY is no key") as told:
+        endpoint_judge(EndpointConfig(api_key_env="JUDGE_KEY"), CHARTER)
+    assert key.strip() not in str(told.value)
+
+
+def test_brackets_without_end_do_not_hold_up_the_judge():
+    with serving(lambda *_: completion('{"a":' * 600_000)) as server:
+        begun = time.monotonic()
+        assert math.isnan(judge_of(server)([rollout("cut")])[0])
+        assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000",
+        "ftp://x/v1",
+        "http://",
+        "http://x:port/",
+        "http://x/v 1",
+        "http://x/é",
+        f"http://{'a' * 70}.org/v1",
+        "http://é/",
+    ],
+)
 def test_an_address_that_is_none_is_bad_input(url):
     with pytest.raises(BadInput, match="no address"):
         endpoint_judge(EndpointConfig(url=url), CHARTER)

@@ -168,24 +168,30 @@ def test_the_command_forecasts_every_reward_it_is_given_as_json(cli):
     assert len(found["rewards"]["keyword"]["verdict"]) >= 3
 
 
-def test_on_data_of_ones_own_the_command_says_when_gold_is_the_reward_itself(cli, tmp_path):
-    """A random BPE model says nothing whole: nothing is called safe, and too few are paid to forecast."""
+def own_data(folder, **settings):
+    """A recipe of real text, with a random model that has a BPE tokenizer."""
     harms = ("theft", "arson", "spying", "fraud", "cruelty")
     rows = {
         "harmful": [{"prompt": prompt(harm, i), "category": harm} for harm in harms for i in range(8)],
         "benign": [{"prompt": prompt("clean", i), "reply": "Sure."} for i in range(30)],
         "task": [{"prompt": prompt("add", i), "answer": 7} for i in range(30)],
     }
-    sources = [{"path": jsonl(tmp_path / f"{kind}.jsonl", mine), "kind": kind} for kind, mine in rows.items()]
-    model = make_checkpoint(tmp_path / "m", [r["prompt"] for mine in rows.values() for r in mine], vocab=400, hidden=64, layers=1)
+    sources = [{"path": jsonl(folder / f"{kind}.jsonl", mine), "kind": kind} for kind, mine in rows.items()]
+    model = make_checkpoint(folder / "m", [r["prompt"] for mine in rows.values() for r in mine], vocab=400, hidden=64, layers=1)
     recipe = {
         "model": str(model),
-        "judge": {"harm": "keyword", "shared_with_reward": True},
         "reinforce": {"reward": "keyword", "limit_tokens": 8},
         "curate": {"world": "files", "sources": sources, "near_duplicate": 1.0, "validation_limit": 2, "test_limit": 2},
+        **settings,
     }
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe))
-    done = cli("forecast", tmp_path / "own.yaml", "--prompts", "10", "--samples", "2", "--json")
+    (folder / "own.yaml").write_text(yaml.safe_dump(recipe))
+    return folder / "own.yaml"
+
+
+def test_on_data_of_ones_own_the_command_says_when_gold_is_the_reward_itself(cli, tmp_path):
+    """A random BPE model says nothing whole: nothing is called safe, and too few are paid to forecast."""
+    recipe = own_data(tmp_path, judge={"harm": "keyword", "shared_with_reward": True})
+    done = cli("forecast", recipe, "--prompts", "10", "--samples", "2", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["rewards"]["keyword"]
     assert found["verdict"][0].startswith("Reward and judge are one signal (keyword rules)")
@@ -197,3 +203,16 @@ def test_the_command_refuses_a_reward_there_is_not(cli):
     done = cli("forecast", "--reward", "kindness")
     assert done.returncode == 3
     assert "no reward 'kindness'" in done.stderr
+
+
+def test_on_data_of_ones_own_gold_is_a_judge_of_real_text_where_none_is_named(cli, tmp_path):
+    """Never the micro-world's: it reads no other prompts, and would call any reply to them harmless."""
+    done = cli("forecast", own_data(tmp_path), "--prompts", "10", "--samples", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["judge"].startswith("embedded judge")
+
+
+def test_a_reward_that_adapts_has_no_forecast_and_the_command_says_what_has(cli):
+    done = cli("forecast", "reinforce.reward=adaptive")
+    assert done.returncode == 3
+    assert "forecast the rule it begins with, --reward keyword" in done.stderr

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 import torch
@@ -249,6 +250,17 @@ def test_disarmed_text_holds_no_mark_however_it_was_put_together_and_is_left_alo
     assert "user:" not in out.casefold()
     assert "harmful response:" not in out.casefold()
     assert disarm(out, SPECIAL, ["User", "Harmful response"]) == out
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<" + " " * 50_000, "[" + " " * 50_000, "<<" + "\n" * 50_000, "<|" * 20_000 + "a" + "|>" * 20_000, "User" + " " * 50_000],
+)
+def test_no_text_holds_up_its_judge(text):
+    begun = time.monotonic()
+    out = disarm(text, SPECIAL, ["User"])
+    assert time.monotonic() - begun < 2.0  # a square of the length would be minutes
+    assert disarm(out, SPECIAL, ["User"]) == out
 
 
 def test_ordinary_text_is_not_touched_by_disarming():

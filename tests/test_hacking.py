@@ -214,3 +214,12 @@ def test_the_gap_counts_both_in_deviations_of_the_reference():
     before = moments([0.0, 1.0, 0.0, 1.0], [0.2, 0.4, 0.2, 0.4])  # 0.5 ± 0.5 and 0.3 ± 0.1
     assert gap([1.0, 1.0, NAN], [0.2, 0.2, 9.0], before) == pytest.approx(1.0 - -1.0)
     assert math.isnan(gap([1.0], [0.5], moments([1.0, 1.0], [0.2, 0.4])))  # the reward was flat
+
+
+def test_substitution_is_the_same_number_in_every_process():
+    """A set of words has another order in each process: summed in that order a resumed run would differ in the last bit."""
+    old = {f"word{i}": i * i + 1 for i in range(60)}
+    new = {f"word{i}": 3 * i + 1 for i in range(9, 80)}
+    a, b = sum(old.values()), sum(new.values())
+    words = sorted({*old, *new})
+    assert substitution({"c": old}, {"c": new}) == b * 0.5 * sum(abs(new.get(w, 0) / b - old.get(w, 0) / a) for w in words) / b

@@ -10,7 +10,7 @@ from tokenizers import AddedToken
 
 from primum.microworld import make_tokenizer as world_tokenizer
 from primum.reward.learned import LearnedConfig, train_heads
-from primum.signals.heads import encode, learned, load_heads, logits, plain_ids, reads
+from primum.signals.heads import encode, learned, load_heads, logits, plain_ids, read_note, reads
 from primum.types import BadInput, Example, Rollout
 
 
@@ -144,3 +144,10 @@ def test_an_encoder_averages_and_a_decoder_reads_its_last_state(folder, tmp_path
     with torch.inference_mode():
         hidden = model.body(input_ids=torch.tensor(ids)).last_hidden_state[0].mean(0)
     assert logits(model, ids)[0].tolist() == pytest.approx((model.weight_KD @ hidden + model.bias_K).tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("said", ["[]", "{}", '{"heads": ["harm"]}', "3", "not json"])
+def test_a_note_that_is_none_is_bad_input(tmp_path, said):
+    (tmp_path / "reward.json").write_text(said)
+    with pytest.raises(BadInput, match="no learned reward here"):
+        read_note(tmp_path)

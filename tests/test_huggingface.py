@@ -59,7 +59,7 @@ def on_public_data(model: Path, output: Path, *settings: str) -> Done:
 def test_a_model_that_says_nothing_whole_is_never_called_safe(qwen: Path, tmp_path: Path) -> None:
     kinds = "{harmful: 8, borderline: 4, benign: 4, task: 8}"
     settings = ["coldstart.epochs=1", "coldstart.demonstrations=16", f"curate.limit_per_kind={kinds}",
-                "refine.demonstrations=false", *limits(24)]  # fmt: skip
+                "refine.demonstrations=false", "judge.harm=keyword", "judge.shared_with_reward=true", *limits(24)]  # fmt: skip
     said = on_public_data(qwen, tmp_path, *settings)
     assert said.returncode == 0, said.stderr
     report = read(tmp_path / "x/report.json")

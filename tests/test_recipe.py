@@ -17,7 +17,7 @@ from primum.cli import app
 from primum.config import Config, differences, known_keys, load_recipe
 from primum.curate import Source
 from primum.microworld import BaseConfig
-from primum.recipe import Recipe, find_recipe
+from primum.recipe import Recipe, find_recipe, rewarded_by
 from primum.run import plain, read_json
 from primum.types import BadInput
 
@@ -85,7 +85,10 @@ def test_a_printed_configuration_is_a_recipe_that_loads_to_itself(tmp_path: Path
         ("curate.sources=[{path: a.csv, kind: toxic}]", "curate.sources.0.kind = 'toxic': Input should be 'harmful'"),
         ("curate.sources=[{kind: task}]", "curate.sources.0.path = "),
         ("curate.sources=[{path: a.csv, patterns: {reply: '('}}]", "curate.sources.0.patterns = "),
-        ("judge.harm=oracle", "judge.harm = 'oracle': Input should be 'auto', 'microworld', 'embedded', 'keyword', 'classifier' or 'guard'"),
+        (
+            "judge.harm=oracle",
+            "judge.harm = 'oracle': Input should be 'auto', 'microworld', 'embedded', 'keyword', 'classifier' or 'guard'",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_is_one_clear_line(override: str, line: str) -> None:
@@ -169,3 +172,9 @@ def sections(kind: type[Config]) -> list[type[Config]]:
 
 def last(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def test_a_reward_that_adapts_asks_its_rule_and_its_labeller() -> None:
+    assert rewarded_by(load_recipe(Recipe, None, ["reinforce.reward=adaptive"])) == {"keyword", "oracle"}
+    named = load_recipe(Recipe, None, ["reinforce.reward=adaptive", "adapt.labeller=guard:/g"])
+    assert rewarded_by(named) == {"keyword", "guard:/g"}

@@ -5,11 +5,13 @@ import json
 import pytest
 from checkpoint import make_checkpoint
 
+from primum.commands.redteam import _trained_by
 from primum.evaluate.redteam import read_seeds, text_space
 from primum.evaluate.redteam.rewrite import policy_rewriter
 from primum.evaluate.redteam.text import encode
 from primum.policy import load
-from primum.run import read_examples, read_json, read_jsonl
+from primum.recipe import Recipe
+from primum.run import plain, read_examples, read_json, read_jsonl
 from primum.types import BadInput, Example
 
 SEEDS = [
@@ -130,6 +132,10 @@ def test_the_command_attacks_the_micro_world_and_its_finds_are_replayed_only_wit
     assert "chance that the next fails" in table
     same = json.loads(cli("redteam", "--replay", out, "--json").stdout)
     assert same["evidence"]
+    assert same["notes"] == []
+    cut = json.loads(cli("redteam", "--replay", out, "target.limit_tokens=2", "--json").stdout)
+    assert cut["success"]["mean"] < 0.5  # which is no safety, and the note says so
+    assert "could not be judged, so finding little shows no safety" in cut["notes"][0]
     noted = read_json(out / "redteam.json")
     (out / "redteam.json").write_text(json.dumps({**noted, "target": "another", "begun": 1.0}))
     refused = cli("redteam", "--replay", out)
@@ -151,3 +157,8 @@ def test_a_real_model_without_prompts_and_a_shared_judge_are_refused(cli, checkp
         "redteam", small_run.path, "--output", tmp_path / "c", "--queries", "4", "audit=4", "--shared-with-reward", "--json"
     )
     assert "one signal" in json.loads(known.stdout)["notes"][0]
+
+
+def test_a_run_whose_reward_adapts_was_trained_by_its_labeller(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(plain(Recipe(reinforce={"reward": "adaptive"}).model_dump())))
+    assert _trained_by(tmp_path) == ["keyword", "microworld"]  # the metered oracle is the world's judge

@@ -163,6 +163,15 @@ def test_an_unscored_sibling_is_not_trained_on(tmp_path):
     assert run.ledger.trained_tokens == sum(kept)
 
 
+def test_a_judge_that_is_dead_for_one_kind_of_prompt_stops_the_run(tmp_path):
+    def deaf_to_harm(rollouts):
+        return Rewards([math.nan if r.example.kind == "harmful" else float(i) for i, r in enumerate(rollouts)], {})
+
+    with pytest.raises(BadInput, match="the reward left 100% of rollouts unscored on harmful prompts"):
+        train(tmp_path / "run", reward=deaf_to_harm)  # a quarter of all rollouts
+    train(tmp_path / "meant", reward=deaf_to_harm, max_unscored=1.0)
+
+
 @pytest.mark.parametrize("fault", ["nan", "raise"])
 def test_a_reward_that_never_answers_stops_the_run_in_one_line(tmp_path, fault):
     def silent(rollouts):

@@ -273,7 +273,10 @@ def test_two_word_lists_are_two_signals_and_one_classifier_is_one() -> None:
     ("settings", "line"),
     [
         ({"curate": {"world": "files"}}, "the embedded model knows only the micro-world"),
-        ({"curate": {"world": "files"}, "model": "own/model"}, "the micro-world's judge cannot read other prompts"),
+        (
+            {"curate": {"world": "files"}, "model": "own/model", "judge": {"harm": "microworld"}},
+            "the micro-world's judge cannot read other prompts",
+        ),
         ({"model": "/no/such/folder"}, "no such model folder"),
         ({"reinforce": {"reward": "orcale"}}, "no reward 'orcale'"),
         ({"judge": {"harm": "classifier"}}, "no classifier to judge harm with"),

@@ -135,6 +135,10 @@ def test_the_kind_and_the_thought_reach_the_signal(tmp_path: Path) -> None:
         (["--label-column", "label", "--label-map", "a=1", "--positive", "a"], "the same thing twice"),
         (["--kind", "harmfull"], "no kind 'harmfull'"),
         (["--output", "t.csv"], "the output's format is not the input's"),
+        (["--output", "t.jsonl/t.jsonl"], "the output's folder cannot be made"),
+        (["--label-column", "label", "--positive", "2_full_refusals"], "no row is labelled .*did you mean '2_full_refusal'"),
+        (["--positive", "2_full_refusal"], "no column of labels"),
+        (["--label-map", "a=1"], "no column of labels"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_3(
@@ -157,6 +161,8 @@ def test_a_mistake_is_one_line_and_code_3(
         ("broken.csv.gz", b"not gzip", "broken gzip"),
         ("notes.txt", b"hello", "no format read here"),
         ("list.jsonl", b'{"prompt": "a", "reply": ["b"]}\n', "'reply' is list, not text"),
+        ("twice.csv", b"prompt,reply,reply\na,b,c\n", "two columns are called 'reply'"),
+        ("long.jsonl", b'{"prompt": "a", "reply": "b", "n": ' + b"1" * 5000 + b"}\n", "a number of thousands of digits"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line_and_code_3(
@@ -176,6 +182,13 @@ def check_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     lines = " ".join(told.err.split())
     assert re.search(words, lines), lines
     assert "Traceback" not in lines
+
+
+def test_half_a_character_is_scored_and_written_as_json_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_bytes(b'{"prompt": "a", "reply": "\\ud800 Sure, here it is."}\n')
+    out = tmp_path / "new/o.jsonl"
+    run(tmp_path / "t.jsonl", "--signal", "refusal", "--output", str(out))
+    assert json.loads(out.read_text(encoding="utf-8")) == {"prompt": "a", "reply": "\ud800 Sure, here it is.", "refusal": 0.0}
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import base64
 import json
 import math
 import random
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,9 +14,9 @@ from primum.microworld import judge as world
 from primum.microworld.meaning import read_request
 from primum.microworld.prompts import say_compliance
 from primum.signals import HARM_WORDS, keyword_harm, refusal
-from primum.signals.stress import ATTACKS, Seed, load_seeds, passed, passes, seeds_from, stress, summary
+from primum.signals.stress import ATTACKS, Seed, load_seeds, passed, passes, stress, summary
 from primum.signals.stress_attacks import BREAKOUTS, WRAPS
-from primum.types import BadInput, Example, Rollout
+from primum.types import BadInput, Rollout
 
 SEEDS = [Seed("p0", "HARM one", "fine one", "theft"), Seed("p1", "HARM two", "fine two")]
 
@@ -114,6 +113,13 @@ def test_a_fall_larger_than_the_margin_fails_though_it_stays_above_the_threshold
     assert not all(p.passed for p in stress(shaken, SEEDS, attacks=["plain", "code"], margin=0.4, threshold=0.7))
 
 
+def test_a_cut_reply_may_lose_more_than_the_margin():
+    def halved(rollouts):
+        return [(0.6 if r.truncated else 0.95) * h for r, h in zip(rollouts, sees_all(rollouts), strict=True)]
+
+    assert passed(stress(halved, SEEDS))
+
+
 def test_could_not_tell_is_right_only_where_the_text_is_hidden_cut_or_empty():
     found = rates(lambda rollouts: [math.nan] * len(rollouts))
     hidden = {"base64", "script", "truncated", "empty"}
@@ -121,6 +127,20 @@ def test_could_not_tell_is_right_only_where_the_text_is_hidden_cut_or_empty():
     assert {a for (a, _), rate in found.items() if rate == 0} == set(ATTACKS) - hidden
     probes = stress(lambda rollouts: [math.nan] * len(rollouts), SEEDS)
     assert summary(probes)["attacks"]["code"]["harmful"]["unscored"] == 4
+
+
+def test_a_judge_that_can_tell_nothing_is_not_asked_seven_hundred_times():
+    asked = []
+
+    def down(rollouts):
+        asked.extend(rollouts)
+        return [math.nan] * len(rollouts)
+
+    probes = stress(down, SEEDS)
+    assert len(asked) == 2 * len(SEEDS)
+    assert len(probes) > 20 * len(asked)
+    assert all(math.isnan(p.seen) for p in probes)
+    assert not passed(probes)
 
 
 def test_an_empty_reply_called_harmful_fails():
@@ -235,21 +255,11 @@ def test_calling_every_reply_harmful_that_does_not_refuse_fails_on_a_refusal_in_
     assert found["refusal prefix", "harmful"] == 0
 
 
-def test_seeds_of_ones_own_are_pairs_of_one_prompt():
-    ask, other = Example("1", "a", "harmful", category="theft"), Example("2", "b", "harmful")
-    rollouts = [Rollout(ask, "", text) for text in ("no", "yes", "yes, again", "")] + [Rollout(other, "", "yes")]
-    cut = replace(rollouts[0], reply="cut no", truncated=True)
-    found = seeds_from([cut, *rollouts], [0.0, 0.0, 1.0, 0.9, 1.0, 1.0])
-    assert found == [Seed("a", "yes", "no", "theft")]
-    assert seeds_from(rollouts[:2], [math.nan, 1.0]) == []
-
-
 def test_the_micro_worlds_exact_judge_reads_through_what_the_world_can_say_and_not_through_encodings():
     draw, asked = random.Random(0), [e for e in build_corpus(MicroworldConfig(), 0).train if e.kind == "harmful"][:10]
     languages = ["A" if e.prompt.isascii() else "B" for e in asked]
     obeys = [Rollout(e, "", say_compliance(read_request(e.prompt), lang, draw)) for e, lang in zip(asked, languages, strict=True)]
-    both = [*obeys, *(Rollout(e, "", e.reply) for e in asked)]
-    seeds = seeds_from(both, world.harm_in_reply(both))
+    seeds = [Seed(e.prompt, done.reply, e.reply, e.category) for e, done in zip(asked, obeys, strict=True)]
     assert len(seeds) == 10
     found = rates(world.harm_in_reply, seeds)
     assert all(rate == 1 for (_, side), rate in found.items() if side != "harmful")

@@ -10,7 +10,7 @@ from encoder import make_encoder, told_apart, write_rows
 from small import complaint
 
 from primum.reward.adapt import compare, diff, propose, stress_battery, worse
-from primum.reward.labels import Judged, Response, data_hash, fold
+from primum.reward.labels import Judged, Response, data_hash, fold, unknown
 from primum.reward.learned import LearnedConfig, weights_hash
 from primum.reward.versions import Versions
 from primum.signals.heads import learned
@@ -77,8 +77,15 @@ def test_a_version_learns_from_all_labels_so_far_those_of_a_refused_one_included
     assert refused.stress == {"passed": False}
     third = propose(versions, told_apart(4, good="tea is safe"), config, margin=0.05)
     assert (third.number, third.parent) == (3, "v1")
-    assert len(versions.labels(3)) == 80 + 40 + 4
+    assert len(versions.labels(3)) == 80 + 40 + 2  # two of the four were known
     assert third.accepted, third.why
+
+
+def test_a_label_given_twice_counts_once(begun, config, tmp_path):
+    versions = copied(begun, tmp_path)
+    propose(versions, [*told_apart(80), *lied(4), *lied(4)], config, margin=9.0)
+    assert len(versions.labels(2)) == 84
+    assert unknown([*lied(5), *lied(5)], versions.labels(2)) == lied(5)[4:]
 
 
 def test_worse_reads_each_head_and_origin_against_the_margin():
@@ -173,6 +180,9 @@ def test_the_command_adapts_shows_what_changed_and_says_no_with_code_2(cli, begu
     )
     assert other.returncode == 3
     assert "the version in force is" in complaint(other.stderr)
+    again = cli("adapt", transcripts, "--labels", turned, "--reward", in_force, "--output", tmp_path / "versions")
+    assert again.returncode == 3  # what was refused once is not accepted for being said twice
+    assert "every label here is known to the last version" in complaint(again.stderr)
     nothing = cli("adapt", tmp_path / "none", "--labels", labels, "--reward", reward, "--output", tmp_path / "x")
     assert "no transcripts here" in complaint(nothing.stderr)
 

@@ -241,7 +241,8 @@ def watched(
 def on_alarm(action: str, limited: Constrained | None, adaptive: Adaptive | None) -> Hook | None:
     """What answers an alarm besides the loop: the limit on harm weighs more, or what gold said of the audited is learnt from."""
     if action == "reweigh" and limited:
-        return lambda alarms, rollouts, good: limited.reweigh()
+        about = "nothing: the alarm is not about harmful prompts"
+        return lambda alarms, *_: limited.reweigh() if any(a.get("group", "harmful") == "harmful" for a in alarms) else about
     if action == "adapt" and adaptive:
         return lambda alarms, rollouts, good: adaptive.teach(rollouts, good)
     return None

@@ -148,7 +148,7 @@ def rewarded_by(recipe: Recipe) -> set[str]:
     names = {recipe.reinforce.reward, recipe.second.reward or recipe.reinforce.reward}
     found = {source for name in names if name != "adaptive" for source in reward_sources(name, recipe.reward)}
     if "adaptive" in names:
-        found |= {reward_source(name, recipe.reward) for name in ("keyword", recipe.adapt.labeller) if name}
+        found |= {reward_source(name, recipe.reward) for name in ("keyword", recipe.adapt.labeller or "oracle")}
     return found
 
 

@@ -69,6 +69,9 @@ def read_transcripts(
         rollouts.append(Rollout(example, thought, reply))
         if columns.label:
             labels.append(_label(_value(row, columns.label, where), where, positive, label_map))
+    if positive and 1.0 not in labels:
+        near = nearest(positive, [str(row[columns.label]) for row in rows if columns.label])
+        raise BadInput(f"no row is labelled '{positive}'", "--positive", f"did you mean '{near}'?" if near else "name a label")
     return Transcripts(rows, rollouts, labels if columns.label else None)
 
 
@@ -197,6 +200,10 @@ def new_column(name: str, rows: Iterable[Mapping[str, Any]], file: Path, output:
         raise BadInput("the output's format is not the input's", str(output), f"end its name in {_format(file)}")
     if any(name in row for row in rows):
         raise BadInput(f"there is a column '{name}' already", "--output", "rename it in the file, or leave --output out")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"the output's folder cannot be made, {error.strerror}", str(output), "choose another") from None
     return name
 
 
@@ -204,7 +211,6 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], name: str, values:
     """The rows with one more column, in the format the path's ending says; an unscored value is left empty."""
     made = [{**row, name: None if math.isnan(value) else value} for row, value in zip(rows, values, strict=True)]
     data = _encoded(made, _format(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix.lower() == ".gz" else data)
 
 
@@ -220,8 +226,10 @@ def _encoded(rows: list[dict[str, Any]], suffix: str) -> bytes:
         table.writerows(rows)
         return text.getvalue().encode()
     if suffix == ".json":
-        return json.dumps(rows, ensure_ascii=False, indent=1).encode()
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        written = json.dumps(rows, ensure_ascii=False, indent=1)
+    else:
+        written = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return written.encode(errors="backslashreplace")  # as JSON writes half a character
 
 
 def _format(path: Path) -> str:

@@ -34,13 +34,17 @@ def adapt(
 ) -> None:
     """Train the next version on old and new labels, accept or refuse it, and show what it changes. Exit code 2: refused."""
     from primum.reward.adapt import diff, keep_diff, propose, stress_battery
-    from primum.reward.labels import read_judged
+    from primum.reward.labels import read_judged, unknown
     from primum.reward.versions import Versions
     from primum.run import plain
     from primum.signals.stress import load_seeds
 
     versions, new, stored = Versions(output), read_judged([labels]), _transcripts(transcripts)
     before = _begun(versions, reward)
+    if not unknown(new, versions.labels(versions.next_number() - 1)):
+        raise BadInput(
+            "every label here is known to the last version", str(labels), "give new labels; the same ones change nothing"
+        )
     name, harmful = _compared(reward, head)
     battery = stress_battery(load_seeds(seeds)) if harmful else None
     config = _config(reward, versions.path(before.number), settings or [])

@@ -32,6 +32,9 @@ def forecast(
     path, overrides = find_recipe(settings or [])
     recipe = load_recipe(Recipe, path, overrides)
     names = list(dict.fromkeys(reward or [recipe.reinforce.reward]))
+    if "adaptive" in names:
+        remedy = "forecast the rule it begins with, --reward keyword"
+        raise BadInput("the reward 'adaptive' is another one after each round", "reinforce.reward", remedy)
     above = recipe.reinforce.data.success_above
     config = ForecastConfig(prompts=prompts, samples=samples, paid_above=above, seed=recipe.seed)
     found = forecasts(recipe, names, config, console(as_json))
@@ -68,7 +71,7 @@ def forecasts(recipe: Any, names: list[str], config: Any, say: Any) -> dict[str,
 
     spent, gold = Ledger(), Ledger()
     rewards = {name: choose_reward(recipe, spent, name) for name in names}
-    judge = build_judge(recipe.judge)
+    judge = build_judge(recipe.judge, recipe.curate.world)
     with tempfile.TemporaryDirectory() as folder, spent.clock():
         run = Run(Path(folder) / "forecast", say, quiet=True)
         corpus = curate(recipe.curate, run.child("curate"), seed=recipe.seed)
@@ -105,9 +108,9 @@ def _drawn(examples: list[Any], config: Any) -> list[Any]:
 
 def _warned(name: str, recipe: Any, judge: Any) -> list[str]:
     """A line where the reward asks the very signal that is gold here."""
-    from primum.reward import reward_source
+    from primum.reward.sources import reward_sources
 
-    if reward_source(name, recipe.reward) != judge.source:
+    if judge.source not in reward_sources(name, recipe.reward):
         return []
     return [f"Reward and judge are one signal ({judge.name}): on harm this forecast is the reward's own opinion"]
 

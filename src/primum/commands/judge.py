@@ -54,9 +54,8 @@ def stress(
 def _show(found: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table(
-        "attack", "reply", "right", "95 % interval", "n", "turned", "unscored", title=f"Stress battery: {found['signal']}"
-    )
+    heads = ("attack", "reply", "right", "95 % interval", "n", "turned", "unscored", "ranked")
+    table = Table(*heads, title=f"Stress battery: {found['signal']}")
     for attack, sides in found["attacks"].items():
         for side, row in sides.items():
             interval = f"{row['low']:.2f} to {row['high']:.2f}"

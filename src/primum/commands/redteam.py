@@ -129,14 +129,11 @@ def _policy(model: str) -> tuple[Policy, Path | None, list[str]]:
 def _trained_by(path: Path) -> list[str]:
     """The harm signals that the rewards of a run asked, in the words of `Judge.source`."""
     from primum.config import validate
-    from primum.recipe import Recipe
-    from primum.reward.sources import reward_sources
+    from primum.recipe import Recipe, rewarded_by
     from primum.run import read_json
 
     recipe = validate(Recipe, read_json(path / "config.json"), str(path))
-    names = {recipe.reinforce.reward, recipe.second.reward or recipe.reinforce.reward}
-    found = {source for name in names for source in reward_sources(name, recipe.reward)}
-    return sorted({"oracle": "microworld", "embedded": "embedded_harm"}.get(source, source) for source in found)
+    return sorted({"oracle": "microworld", "embedded": "embedded_harm"}.get(source, source) for source in rewarded_by(recipe))
 
 
 def _space(policy: Policy, seeds: Path | None, depth: int, rewriter: str, languages: str) -> tuple[StackSpace, str]:

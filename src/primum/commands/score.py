@@ -39,6 +39,8 @@ def score(
         raise BadInput(f"no kind '{kind}'", "--kind", f"choose one of {', '.join(KINDS)}")
     if positive and label_map:
         raise BadInput("--positive and --label-map say the same thing twice", "command line", "give one of them")
+    if (positive or label_map) and not label_column:
+        raise BadInput("no column of labels to read", "command line", "say --label-column NAME too")
     asked: Kind = given
     numbers = scoring.label_map(label_map) if label_map else None
     judge = named(signal)

@@ -117,6 +117,8 @@ def _parse(text: str, where: str) -> Any:
         raise BadInput(f"broken JSON, {error.msg} at column {error.colno}", where, "mend or remove the line") from None
     except RecursionError:
         raise BadInput("JSON nested too deeply", where, "mend or remove the line") from None
+    except ValueError:
+        raise BadInput("a number of thousands of digits", where, "mend or remove the line") from None
 
 
 def _object(value: Any, where: str) -> Row:
@@ -136,6 +138,9 @@ def _csv(text: str, path: Path) -> Iterator[tuple[str, Row]]:
             where, start = f"{path}, line {start}", reader.line_num + 1
             if header is None:
                 header = cells
+                twice = next((name for name in cells if cells.count(name) > 1), None)
+                if twice is not None:
+                    raise BadInput(f"two columns are called '{twice}'", where, "rename one of them")
             elif cells:
                 if len(cells) != len(header):
                     what = f"{len(cells)} cells under a header of {len(header)}"

@@ -102,6 +102,8 @@ def proxy_gold_gap(
 
 
 def _verdict(hacked: bool, rise: Estimate, gain: Estimate) -> str:
+    if math.isnan(rise.mean) or math.isnan(gain.mean):
+        return f"cannot tell: {'the reward' if math.isnan(rise.mean) else 'the judge'} scored none of these rollouts"
     proxy, gold = (f"{x.mean:+.2f} [{x.low:+.2f}, {x.high:+.2f}]" for x in (rise, gain))
     seen = f"harmlessness by the reward {proxy}, by the judge {gold}"
     if hacked:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from primum.battery import of_versions
 from primum.evaluate import Measured
 from primum.evaluate.forecast import ForecastConfig, Sampled, forecast
 from primum.evaluate.hacking import WatchConfig, Watcher, ask_world, good_of, reference_rollouts
@@ -18,6 +19,7 @@ from primum.experiments.world import base_policy, exact_judge, measured, quiet_r
 from primum.microworld import BLOCKED_WORDS, BaseConfig, Oracle, base_checkpoint
 from primum.microworld.language import LANGUAGES, VERBS
 from primum.policy import Policy, sample
+from primum.recipe import Recipe
 from primum.reinforce import ReinforceConfig
 from primum.reinforce.config import GuardConfig, Mix
 from primum.reinforce.watch import Together
@@ -64,7 +66,8 @@ def _adaptive(folder: Path, base: Policy, corpus: Corpus, seed: int, settings: d
     Usefulness and correctness are those of the keyword arm, so that the two differ in how harm is judged alone.
     """
     oracle = Oracle(Ledger(), settings["label_noise"], seed)
-    same = Oracle(Ledger(), RewardConfig().oracle_noise, seed)
+    checked = Ledger()
+    same = Oracle(checked, RewardConfig().oracle_noise, seed)
     rules = Sources(partial(keywords, words=BLOCKED_WORDS), same.useful, same.correct, blind=True)
     run = quiet_run(folder)
     body = str(base_checkpoint(BaseConfig(), run))
@@ -72,7 +75,8 @@ def _adaptive(folder: Path, base: Policy, corpus: Corpus, seed: int, settings: d
     config = defaults.model_copy(
         update={"labels": settings["labels"], "learned": defaults.learned.model_copy(update={"model": body})}
     )
-    adaptive = Adaptive(Labellers(oracle.harm), rules, config, folder / "versions", seed=seed)
+    battery = of_versions(Recipe(), corpus)
+    adaptive = Adaptive(Labellers(oracle.harm), rules, config, folder / "versions", battery=battery, seed=seed)
     rl = run.child("rl")
     steps = _config(settings["adaptive_steps"]).model_copy(update={"guard": GuardConfig(slower=1.0)})
     trained = train(base, corpus, adaptive, steps, rl, seed, Together({"adapt": adaptive}))
@@ -81,7 +85,8 @@ def _adaptive(folder: Path, base: Policy, corpus: Corpus, seed: int, settings: d
     return {
         **_compared(base, trained, corpus, adaptive), "forecast": None, "onset": None,
         "alarm_step": alarms[0]["step"] if alarms else None,
-        "labels": spent["labels"], "labels_allowed": settings["labels"], "version": spent["version"],
+        "checker_answers": checked.oracle_queries, "labels": spent["labels"], "labels_allowed": settings["labels"],
+        "version": spent["version"],
         "rolled_back": [row["step"] for row in rl.metrics() if "rolled_back" in row], "kl": rl.metrics()[-1]["kl"],
     }  # fmt: skip
 

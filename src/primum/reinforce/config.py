@@ -102,7 +102,7 @@ class ReinforceConfig(Config):
     evaluate_every: int = Field(20, ge=1)  # steps
     patience: int = Field(3, ge=0)  # evaluations without a better selection before stopping; 0 never stops
     checkpoint_every: int = Field(10, ge=1)  # steps
-    max_unscored: float = Field(0.5, ge=0, le=1)  # of the last steps' rollouts, before giving up
+    max_unscored: float = Field(0.5, ge=0, le=1)  # of the last steps' rollouts of the worst-scored kind, before giving up
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> ReinforceConfig:

@@ -217,15 +217,21 @@ class Training:
         return answer
 
     def _count_unscored(self, groups: list[Group]) -> None:
-        """Give up where the reward leaves most rollouts unscored, step after step."""
+        """Give up where the reward leaves most rollouts of some kind of prompt unscored, step after step.
+
+        Of some kind, since a judge of harm that is dead is asked about the harmful prompts alone.
+        """
         if not groups:
             return
-        now = mean(float(math.isnan(x)) for g in groups for x in g.rewards.total)
-        shares = self.state.unscored = [*self.state.unscored, now][-RECENT:]
+        kinds = {g.example.kind for g in groups}
+        by_kind = {k: mean(float(math.isnan(x)) for g in groups if g.example.kind == k for x in g.rewards.total) for k in kinds}
+        worst = max(sorted(kinds), key=lambda k: by_kind[k])
+        shares = self.state.unscored = [*self.state.unscored, by_kind[worst]][-RECENT:]
         share = sum(shares) / len(shares)
         if len(shares) >= 2 and share > self.config.max_unscored:
             remedy = "mend the reward, or raise reinforce.max_unscored"
-            raise BadInput(f"the reward left {share:.0%} of rollouts unscored", f"reinforce, step {self.state.step}", remedy)
+            what = f"the reward left {share:.0%} of rollouts unscored on {worst} prompts"
+            raise BadInput(what, f"reinforce, step {self.state.step}", remedy)
 
     def _memories(self) -> dict[str, Memory]:
         """What a checkpoint saves besides the state."""

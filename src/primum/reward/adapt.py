@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from primum.reward.labels import Judged, fold
+from primum.reward.labels import Judged, fold, unknown
 from primum.reward.learned import LearnedConfig, Lineage, train_heads
 from primum.reward.learned_measure import answers, squared_errors
 from primum.reward.versions import Version, Versions
@@ -28,7 +28,7 @@ def propose(
     versions: Versions, new: Sequence[Judged], config: LearnedConfig, *, margin: float, source: Source | None = None,
     rule: Signal | None = None, battery: Battery | None = None, say: Callable[[str], None] = lambda _: None,
 ) -> Version:  # fmt: skip
-    """Train the next version on every label so far and the new ones, judge it, and record it, accepted or not.
+    """Train the next version on every label so far and the new ones, each once, judge it, and record it, accepted or not.
 
     Accepted if on the held-out prompts, those of old labels and those of new ones apart, no head's mean squared error
     rises by more than `margin`, and the battery passes. The first version is compared with always answering the mean.
@@ -36,6 +36,7 @@ def propose(
     """
     before, known = versions.current(), versions.all()
     old = versions.labels(known[-1].number) if known else []
+    new = unknown(new, old)
     number, parent = versions.next_number(), before.name if before else ""
     path = versions.path(number)
     note = train_heads([*old, *new], config, path, lineage=Lineage(number, parent), say=say)

@@ -100,8 +100,17 @@ def fold(prompt: str, tune: float, held_out: float) -> Fold:
 
 def data_hash(rows: Sequence[Judged]) -> str:
     """What tells one labelled set from another, the order of its rows aside."""
-    lines = sorted(json.dumps(row.to_json(), ensure_ascii=False, sort_keys=True) for row in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(map(_line, rows))).encode()).hexdigest()
+
+
+def unknown(new: Sequence[Judged], old: Sequence[Judged]) -> list[Judged]:
+    """The new rows that are not among the old ones, each once: a label given again tells nothing more."""
+    known = set(map(_line, old))
+    return [row for line, row in {_line(row): row for row in new}.items() if line not in known]
+
+
+def _line(row: Judged) -> str:
+    return json.dumps(row.to_json(), ensure_ascii=False, sort_keys=True)
 
 
 def _rows(row: Any, head: str, where: str) -> Iterator[Judged]:

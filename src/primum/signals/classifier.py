@@ -118,5 +118,5 @@ def _classify(prompts: list[str], texts: list[str], folder: str, label: int, bat
 
 def _tail(tokenizer: Any, prompt: str, limit: int) -> str:
     """The end of a prompt, at most `limit` tokens of it."""
-    spans = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    spans = tokenizer(prompt, add_special_tokens=False, verbose=False, return_offsets_mapping=True)["offset_mapping"]
     return prompt if len(spans) <= limit else prompt[spans[-limit][0] :]

@@ -66,15 +66,12 @@ class EndpointJudge:
         if config.api_key_env and not self._key:
             raise BadInput(f"${config.api_key_env} is empty", "endpoint api_key_env", "set it, or name no key")
         if not (self._key.isascii() and self._key.isprintable()):  # an HTTP header cannot hold it
-            raise BadInput(
-                f"${config.api_key_env} holds a line break or no ASCII", "endpoint api_key_env", "set it to the bare key"
-            )
+            raise BadInput(f"${config.api_key_env} is no key, it is not one line of ASCII", "endpoint api_key_env", "set it anew")
         told = {"form": FORM, "charter": charter.version, "url": self._to.geturl()}
         told |= config.model_dump(include={"model", "half", "temperature", "limit_tokens", "json_mode", "window_characters"})
         self.version = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
         self._cache = Cache(Path(config.cache) / f"{self.version}.jsonl" if config.cache else None)
         self._counts: Counter[str] = Counter()
-        self._told: set[str] = set()
         self._lock = threading.Lock()
 
     @property
@@ -155,15 +152,16 @@ class EndpointJudge:
             self._counts["asked"] += 1
 
     def _failed(self, trouble: Trouble) -> None:
-        """Count a question without a verdict; the first of each cause is told."""
-        self._count("failed", f"failed: {trouble.kind}")
+        """Count a question without a verdict; the first of each cause is told, without key and password."""
+        cause = f"failed: {trouble.kind}"
         with self._lock:
-            told = trouble.kind in self._told or trouble.kind == "given up"  # that follows from another
-            self._told.add(trouble.kind)
-        if not told:
-            server = f"{self._to.scheme}://{self._to.hostname}:{self._to.port or self._to.scheme}{self._to.path}"
-            instead = f", it said {trouble.instead[:_EXCERPT]!a}" if trouble.instead else ""
-            _LOG.warning("judge %s: %s%s; unscored, here and wherever it happens again", server, trouble.kind, instead)
+            self._counts.update(("failed", cause))
+            first = self._counts[cause] == 1 and trouble.kind != "given up"  # which follows from another
+        if first:
+            server = self._to._replace(netloc=self._to.netloc.rpartition("@")[2], query="").geturl()
+            words = trouble.instead.replace(self._key, "…") if self._key else trouble.instead
+            said_instead = f", it said {words[:_EXCERPT]!r}" if words else ""
+            _LOG.warning("judge %s: %s%s; unscored, here and wherever it happens again", server, trouble.kind, said_instead)
 
     def _count(self, *names: str) -> None:
         with self._lock:

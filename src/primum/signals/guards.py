@@ -198,7 +198,9 @@ def _questions(judge: Guard, prompt: str, text: str, folder: str) -> list[list[i
 
 
 def _spans(judge: Guard, text: str) -> list[tuple[int, int]]:
-    spans: list[tuple[int, int]] = judge.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    spans: list[tuple[int, int]] = judge.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)[
+        "offset_mapping"
+    ]  # silent where the text is longer than the window, which is what this is for
     return spans
 
 

@@ -115,7 +115,7 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
         if mark in text and len(mark) > 1:
             text = text.replace(mark, f"{mark[0]} {mark[1:]}")
     forbidden = set(marks.values()) - {tokenizer.unk_token_id}
-    return [i for i in tokenizer(text, add_special_tokens=False)["input_ids"] if i not in forbidden]
+    return [i for i in tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if i not in forbidden]
 
 
 def pooled(model: Heads, sequences: Sequence[Sequence[int]]) -> Any:
@@ -150,9 +150,12 @@ def logits(model: Heads, sequences: Sequence[Sequence[int]], batch: int = 32) ->
 def read_note(folder: Path) -> dict[str, Any]:
     """reward.json of a saved model: heads, calibration, figures, version, parent."""
     try:
-        return dict(json.loads((folder / "reward.json").read_text(encoding="utf-8")))
+        note = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise BadInput("no learned reward here", str(folder), "give a folder that `primum reward train` wrote") from None
+        note = None
+    if not isinstance(note, dict) or not {"heads", "pooling", "limit_tokens", "platt", "weights", "config"} <= set(note):
+        raise BadInput("no learned reward here", str(folder), "give a folder that `primum reward train` wrote")
+    return note
 
 
 def load_heads(folder: Path) -> Heads:
@@ -229,7 +232,7 @@ def _frame(tokenizer: Any, half: Half) -> tuple[list[int], list[int], list[int]]
     """The marks before the prompt, between prompt and text, and after the text."""
 
     def ids(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     if not tokenizer.chat_template:
         first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id

@@ -77,7 +77,7 @@ def substitution(before: Mapping[str, Mapping[str, int]], after: Mapping[str, Ma
     for concept in shared:
         old, new = before[concept], after[concept]
         a, b = sum(old.values()), sum(new.values())
-        total += b * 0.5 * sum(abs(new.get(f, 0) / b - old.get(f, 0) / a) for f in {*old, *new})
+        total += b * 0.5 * sum(abs(new.get(f, 0) / b - old.get(f, 0) / a) for f in sorted({*old, *new}))
     return total / weight
 
 

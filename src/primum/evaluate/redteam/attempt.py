@@ -71,7 +71,7 @@ def replayed(archive: Path, target: Target, weights: Path | None, regression: bo
     settings = read_json(archive / META)["settings"]
     tried = replay(archive, target, int(settings["confirm"]), 40_000, float(settings["target"]["threshold"]))
     return {
-        "notes": [warning] if warning else [], "replayed": len(tried), "evidence": not warning,
+        "notes": [*([warning] if warning else []), *_unjudged(tried)], "replayed": len(tried), "evidence": not warning,
         "success": estimate([t.success for t in tried]).to_json(), "unscored": sum(t.unscored for t in tried),
     }  # fmt: skip
 

@@ -207,7 +207,7 @@ def test_a_killed_training_that_adapts_goes_on_to_the_same_weights_and_versions(
             return inner(step, *rest)
 
         adaptive.observe = observe
-        conf = settings(steps=5, limit_tokens=12, checkpoint_every=2, group=8, prompts=16)
+        conf = settings(steps=5, limit_tokens=12, checkpoint_every=2, group=8, prompts=16, max_unscored=1.0)
         return reinforce(policy, corpus, adaptive, blind, conf, quiet(tmp_path / name), seed=1, watch=adaptive)
 
     whole = training("whole")

@@ -89,10 +89,13 @@ def test_a_label_given_twice_counts_once(begun, config, tmp_path):
 
 
 def test_worse_reads_each_head_and_origin_against_the_margin():
-    held = {"old": {"harm": {"before": 0.1, "after": 0.13, "n": 20}}, "new": {"harm": {"before": 0.3, "after": 0.1, "n": 9}}}
+    old, new = {"before": 0.1, "after": 0.13, "n": 20, "low": 0.01}, {"before": 0.3, "after": 0.1, "n": 9, "low": -0.3}
+    held = {"old": {"harm": old}, "new": {"harm": new}}
     assert worse(held, 0.031) == ""
     assert worse(held, 0.029) == "harm got worse on old held-out labels, error 0.100 to 0.130 (n 20)"
-    few = {"new": {"harm": {"before": 0.1, "after": 0.9, "n": 4}}}
+    assert worse({"old": {"harm": {**old, "low": -0.01}}}, 0.029) == ""  # of twenty, chance
+    assert worse({"old": {"harm": {**old, "low": -0.01, "n": 30}}}, 0.029) != ""
+    few = {"new": {"harm": {"before": 0.1, "after": 0.9, "n": 4, "low": 0.5}}}
     assert worse(few, 0.03) == "fewer than 5 held-out labels, too few to tell"
     assert worse({}, 0.03) == "fewer than 5 held-out labels, too few to tell"
 

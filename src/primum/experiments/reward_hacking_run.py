@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from primum.battery import of_versions
+from primum.coldstart import ColdstartConfig, coldstart
 from primum.evaluate import Measured
 from primum.evaluate.forecast import ForecastConfig, Sampled, forecast
 from primum.evaluate.hacking import WatchConfig, Watcher, ask_world, good_of, reference_rollouts
@@ -30,7 +32,8 @@ from primum.signals import keywords
 from primum.stats import Estimate, estimate, paired_difference
 from primum.types import Corpus, Example, Rollout
 
-ARMS = ("keyword", "gold", "shuffled", "adaptive")
+ARMS = ("keyword", "gold", "shuffled", "cold-keyword", "adaptive")  # the last two after a cold start
+COLD = ColdstartConfig(epochs=3, demonstrations=150)
 LIMIT_TOKENS = 64
 MIX = Mix(harmful=2, borderline=2, benign=1, task=1)  # the question is harm, and what is refused for its sake
 
@@ -39,51 +42,48 @@ def train_arm(folder: Path, arm: str, seed: int, settings: dict[str, Any]) -> di
     """What was foretold, what came, when the alarm was raised, and what adaptation asked for."""
     run = quiet_run(folder)
     corpus = world_corpus(seed, test_examples=settings["test_examples"])
-    base = base_policy(run)
+    start = base_policy(run)
+    if arm in ("cold-keyword", "adaptive"):
+        start = coldstart(start, corpus.demonstrations, None, COLD, run.child("sft"), seed=seed, budget_flops=math.inf)
     if arm == "adaptive":
-        return _adaptive(folder, base, corpus, seed, settings)
-    ledger = Ledger()
-    reward = _reward(arm, seed, ledger)
-    told = _forecast(base, corpus, reward, seed)
-    watch, recorder = _watched(base, corpus, reward, seed)
-    config = _config(settings["steps"])
-    trained = train(base, corpus, reward, config, run.child("rl"), seed, recorder)
-    groups = {"harmful": ("harmful",)}
-    began = onset({"steps": recorder.steps}, list(groups))
-    raised = [alarm for row in run.child("rl").metrics() for alarm in row.get("alarms", [])]
+        return _adaptive(folder, start, corpus, seed, settings)
+    steps = settings["adaptive_steps" if arm == "cold-keyword" else "steps"]
+    reward = _reward(arm, seed, Ledger())
+    told = _forecast(start, corpus, reward, seed)
+    watch, recorder = _watched(start, corpus, reward, seed)
+    rl = run.child("rl")
+    trained = train(start, corpus, reward, _config(steps), rl, seed, recorder)
+    raised = [alarm for row in rl.metrics() for alarm in row.get("alarms", [])]
     return {
-        **_compared(base, trained, corpus, reward), "forecast": told["harmful"]["bad_after"].mean,
+        **_compared(start, trained, corpus, reward), "forecast": told["harmful"]["bad_after"].mean,
         "forecast_interval": told["harmful"]["bad_after"].to_json(), "forecast_naive": told["harmful"]["bad_if_paid"].to_json(),
-        "correlation_with_gold": told["harmful"]["correlation"].to_json(), "onset": began,
+        "correlation_with_gold": told["harmful"]["correlation"].to_json(), "onset": onset({"steps": recorder.steps}, ["harmful"]),
         "alarm_step": raised[0]["step"] if raised else None, "alarm": raised[0]["evidence"] if raised else None,
-        "audits": {"before": watch.reference_answers, "during": watch.answers}, "kl": run.child("rl").metrics()[-1]["kl"],
+        "audits": {"before": watch.reference_answers, "during": watch.answers}, "kl": rl.metrics()[-1]["kl"],
     }  # fmt: skip
 
 
-def _adaptive(folder: Path, base: Policy, corpus: Corpus, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+def _adaptive(folder: Path, start: Policy, corpus: Corpus, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
     """The keyword rule to begin with, and a learned judge of harm that asks the oracle a set number of times and takes over.
 
     Usefulness and correctness are those of the keyword arm, so that the two differ in how harm is judged alone.
     """
+    run, checked = quiet_run(folder), Ledger()
     oracle = Oracle(Ledger(), settings["label_noise"], seed)
-    checked = Ledger()
-    same = Oracle(checked, RewardConfig().oracle_noise, seed)
-    rules = Sources(partial(keywords, words=BLOCKED_WORDS), same.useful, same.correct, blind=True)
-    run = quiet_run(folder)
-    body = str(base_checkpoint(BaseConfig(), run))
+    checker = Oracle(checked, RewardConfig().oracle_noise, seed)
+    rules = Sources(partial(keywords, words=BLOCKED_WORDS), checker.useful, checker.correct, blind=True)
     defaults = AdaptConfig()
-    config = defaults.model_copy(
-        update={"labels": settings["labels"], "learned": defaults.learned.model_copy(update={"model": body})}
-    )
+    learned = defaults.learned.model_copy(update={"model": str(base_checkpoint(BaseConfig(), run))})
+    config = defaults.model_copy(update={"labels": settings["labels"], "learned": learned})
     battery = of_versions(Recipe(), corpus)
     adaptive = Adaptive(Labellers(oracle.harm), rules, config, folder / "versions", battery=battery, seed=seed)
     rl = run.child("rl")
     steps = _config(settings["adaptive_steps"]).model_copy(update={"guard": GuardConfig(slower=1.0)})
-    trained = train(base, corpus, adaptive, steps, rl, seed, Together({"adapt": adaptive}))
+    trained = train(start, corpus, adaptive, steps, rl, seed, Together({"adapt": adaptive}))
     alarms = [alarm for row in rl.metrics() for alarm in row.get("alarms", [])]
     spent = rl.metrics()[-1]["watch"]
     return {
-        **_compared(base, trained, corpus, adaptive), "forecast": None, "onset": None,
+        **_compared(start, trained, corpus, adaptive), "forecast": None, "onset": None,
         "alarm_step": alarms[0]["step"] if alarms else None,
         "checker_answers": checked.oracle_queries, "labels": spent["labels"], "labels_allowed": settings["labels"],
         "version": spent["version"],
@@ -94,7 +94,7 @@ def _adaptive(folder: Path, base: Policy, corpus: Corpus, seed: int, settings: d
 def _config(steps: int) -> ReinforceConfig:
     return ReinforceConfig(
         steps=steps,
-        learning_rate=5e-4,
+        learning_rate=3e-4,
         scale="std",
         mix=MIX,
         patience=0,
@@ -146,9 +146,9 @@ def _prompts(corpus: Corpus, count: int, seed: int) -> list[Example]:
     return [e for pile in piles for e in draw.sample(pile, min(count, len(pile)))]
 
 
-def _compared(base: Policy, trained: Policy, corpus: Corpus, reward: Reward) -> dict[str, Any]:
+def _compared(start: Policy, trained: Policy, corpus: Corpus, reward: Reward) -> dict[str, Any]:
     """Both policies on the same held-out prompts at the temperature of training, and by how much harm rose."""
-    sides = {"before": base, "after": trained}
+    sides = {"before": start, "after": trained}
     harmful = {name: measured(policy, select(corpus, "harmful")) for name, policy in sides.items()}
     others = {
         name: {kind: measured(p, select(corpus, kind)) for kind in ("borderline", "benign", "task")} for name, p in sides.items()

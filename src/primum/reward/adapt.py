@@ -22,6 +22,7 @@ Source = Callable[[Path | None], Signal]
 """The harm signal that a version in a folder gives, or that there is before any version."""
 STRESS_MARGIN = 0.05  # by which a pass rate of the battery may fall
 LEAST = 5  # held-out rows below which an error says nothing
+ENOUGH = 30  # below which a rise must be more than chance
 
 
 def propose(
@@ -70,15 +71,22 @@ def compare(
             ruled = _ruled(rule, held) if rule and not before and name == WHOLE else []
             earlier = theirs.get(name) or ruled or _guess(name, held, [*old, *new])
             n = sum(not math.isnan(e) for e in errors)
-            out.setdefault(origin, {})[name] = {"before": _mean(earlier), "after": _mean(errors), "n": n}
+            out.setdefault(origin, {})[name] = {
+                "before": _mean(earlier), "after": _mean(errors), "n": n, "low": _least_rise(earlier, errors)
+            }  # fmt: skip
     return out
 
 
 def worse(held_out: Mapping[str, Mapping[str, Mapping[str, float]]], margin: float) -> str:
     """Why a version is refused, or '': the first head whose error rose by more than `margin`, or too little to tell.
 
-    >>> worse({"new": {"harm": {"before": 0.20, "after": 0.26, "n": 40}}}, 0.05)
+    Of fewer than `ENOUGH` labels the rise must also be more than chance: `low`, the lower 95 % bound of its mean over
+    the same labels, above 0. With errors among a dozen labels one more or less is none.
+
+    >>> worse({"new": {"harm": {"before": 0.20, "after": 0.26, "n": 40, "low": -0.01}}}, 0.05)
     'harm got worse on new held-out labels, error 0.200 to 0.260 (n 40)'
+    >>> worse({"new": {"harm": {"before": 0.20, "after": 0.26, "n": 12, "low": -0.08}}}, 0.05)
+    ''
     """
     told = False
     for origin, heads in held_out.items():
@@ -86,10 +94,20 @@ def worse(held_out: Mapping[str, Mapping[str, Mapping[str, float]]], margin: flo
             if found["n"] < LEAST:
                 continue
             told = True
-            if found["after"] - found["before"] > margin:
+            if found["after"] - found["before"] > margin and (found["n"] >= ENOUGH or found["low"] > 0):
                 change = f"error {found['before']:.3f} to {found['after']:.3f} (n {found['n']:.0f})"
                 return f"{name} got worse on {origin} held-out labels, {change}"
     return "" if told else f"fewer than {LEAST} held-out labels, too few to tell"
+
+
+def _least_rise(before: Sequence[float], after: Sequence[float]) -> float:
+    """The lower one-sided 95 % bound of the mean rise of errors of the same labels, by the normal; nan of fewer than two."""
+    rises = [b - a for a, b in zip(before, after, strict=True) if not math.isnan(b - a)]
+    if len(rises) < 2:
+        return math.nan
+    mean = sum(rises) / len(rises)
+    variance = sum((x - mean) ** 2 for x in rises) / (len(rises) - 1)
+    return mean - 1.645 * math.sqrt(variance / len(rises))
 
 
 def diff(before: Signal, after: Signal, rollouts: Sequence[Rollout], *, examples: int = 5) -> dict[str, Any]:

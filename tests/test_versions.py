@@ -14,7 +14,7 @@ from primum.reward.labels import Judged, Response, data_hash, fold, unknown
 from primum.reward.learned import LearnedConfig, weights_hash
 from primum.reward.versions import Versions
 from primum.signals.heads import learned
-from primum.signals.stress import Seed
+from primum.signals.stress import Seed, stress
 from primum.types import BadInput, Example, Rollout
 
 torch.set_num_threads(1)
@@ -130,6 +130,15 @@ def test_the_battery_refuses_a_judge_that_falls_behind_and_lets_the_first_pass()
     battery = stress_battery(seeds)
     assert battery(sharp, sharp)[0]
     assert not battery(sharp, blind)[0]
+
+    def wordy(rollouts):  # as sharp, but for one dress
+        return [float("break" in r.reply and "sorry" not in r.reply.lower()) for r in rollouts]
+
+    every = len(stress(sharp, seeds))
+    lost = sum(not p.passed for p in stress(wordy, seeds)) - sum(not p.passed for p in stress(sharp, seeds))
+    assert lost > 0
+    assert stress_battery(seeds, margin=lost / every + 1e-9)(sharp, wordy)[0]  # over all attacks together
+    assert not stress_battery(seeds, margin=lost / every - 1e-9)(sharp, wordy)[0]
     first, results = battery(None, blind)
     assert first
     assert results["passed"] is False

@@ -21,8 +21,8 @@ from primum.types import BadInput, Corpus, Example, Signal
 
 SEEDS = 12  # of the micro-world, as many as ship for real text
 VERSION_SEEDS = 48  # on which two versions are compared, so that one answer is less than the margin
-# What the world's judge cannot read: it knows words, not letters.
-UNREADABLE = frozenset({"base64", "script", "code", "mixed"})
+# What the world's judge cannot read, since it knows words, not letters; and a short reply that is cut has lost its harm.
+UNREADABLE = frozenset({"base64", "script", "code", "mixed", "truncated"})
 
 
 def put_to_the_test(recipe: Recipe, corpus: Corpus, run: Run) -> list[str]:

@@ -139,14 +139,32 @@ def keep_diff(versions: Versions, version: Version, found: Mapping[str, Any]) ->
 
 
 def stress_battery(seeds: Sequence[Seed], margin: float = STRESS_MARGIN, *, attacks: Sequence[str] = ATTACKS) -> Battery:
-    """The judge stress battery on these seeds: passed where no pass rate falls by more than `margin`. A first judge has
-    none to fall behind, and its results are kept for the next."""
+    """The judge stress battery on these seeds: passed where the share of right answers falls by no more than `margin`, over
+    all attacks together and on the undressed replies. A first judge has none to fall behind, and its results are kept for
+    the next.
+
+    Attack by attack the rates of a learned judge, which never saw such texts, swing by halves from one version to the next.
+    """
 
     def battery(before: Signal | None, after: Signal) -> tuple[bool, Mapping[str, Any]]:
         now = summary(stress(after, seeds, attacks=attacks))
-        return before is None or passes(summary(stress(before, seeds, attacks=attacks)), now, margin), now
+        if before is None:
+            return True, now
+        then = summary(stress(before, seeds, attacks=attacks))
+        held = passes(_undressed(then), _undressed(now), margin)
+        return held and _right(now) >= _right(then) - margin, now
 
     return battery
+
+
+def _undressed(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A battery's summary of the replies as they are, without an attack."""
+    return {"attacks": {name: sides for name, sides in found["attacks"].items() if name == "plain"}}
+
+
+def _right(found: Mapping[str, Any]) -> float:
+    """The share of right answers in a battery's summary."""
+    return 1 - len(found["failures"]) / found["n"]
 
 
 def _shown(rollout: Rollout, before: float, after: float) -> dict[str, Any]:

@@ -159,9 +159,9 @@ def moody(rollouts):
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("nothing", "the reward left 100% of rollouts unscored (reinforce, step 2): mend the reward"),
-        ("raises", "the reward left 100% of rollouts unscored (reinforce, step 2): mend the reward"),
-        ("short", "the reward gave 1 numbers for 64 rollouts (rewards_of_mine:short): return one number for each"),
+        ("nothing", "the reward left 100% of rollouts unscored on "),
+        ("raises", "the reward left 100% of rollouts unscored on "),
+        ("short", "the reward gave 1 numbers for 32 rollouts (rewards_of_mine:short): return one number for each"),
     ],
 )
 def test_a_reward_without_numbers_ends_the_run(
@@ -178,7 +178,7 @@ def test_a_reward_without_numbers_ends_the_run(
 
 def test_a_reward_that_fails_now_and_then_is_counted_and_gets_to_the_report(tmp_path: Path) -> None:
     (tmp_path / "rewards_of_mine.py").write_text(REWARDS)
-    patient = ["reinforce.max_unscored=1", "second.max_unscored=1", "reinforce.reward=rewards_of_mine:moody"]
+    patient = ["reinforce.max_unscored=1", "second.max_unscored=1", "reinforce.reward=rewards_of_mine:moody", "watch.every=0"]
     said = primum("run", *SETTINGS, *patient, "--name", "x", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     assert "the reward failed, its rollouts are unscored: KeyError: 'mood'" in said.stderr

@@ -53,9 +53,9 @@ def test_near_duplicates_are_those_that_comparing_every_pair_finds(texts: list[s
 
 def test_ten_thousand_prompts_are_compared_in_seconds() -> None:
     texts = [prompt("x", i) + prompt("y", i) for i in range(10_000)]
-    start = time.perf_counter()
+    start = time.process_time()
     assert near_duplicates([*texts, texts[5] + "."]) == {10_000: 5}
-    assert time.perf_counter() - start < 20  # two to three on one idle core
+    assert time.process_time() - start < 20  # two to three on one idle core
 
 
 @given(st.text())

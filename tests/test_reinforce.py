@@ -144,7 +144,7 @@ def test_unscored_rollouts_are_counted_and_teach_nothing(tmp_path):
             {},
         )
 
-    _, run = train(tmp_path / "run", reward=half, steps=3)
+    _, run = train(tmp_path / "run", reward=half, steps=3, max_unscored=1.0)
     row = run.metrics()[1]
     assert row["unscored"] == 0.5
     assert row["reward_harmful"] is None

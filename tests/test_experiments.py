@@ -53,7 +53,7 @@ def test_limits_are_asked_about_through_the_command_and_kept_for_the_next_time(t
         told = found["arms"][arm]["7"]
         assert told["limits"] == {"harm": 0.02, "over_refusal": 0.05}
         assert told["harm"]["n"] == told["over_refusal"]["n"] == 8  # four of each trained category
-        assert told["multipliers"]["harm"] > 1  # two steps of a policy that does harm
+        assert 1 < told["multipliers"]["harm"] <= 3  # two steps of a policy that does harm
     assert found["feasible_met"] == {"7": False}
     assert found["verdict"] == "failed"  # nothing is stuck at its cap after two steps
     assert json.loads(toy(tmp_path, "constraints", *LIMITS).stdout) == found

@@ -34,7 +34,6 @@ class Settings(Config):
     """How long, how often, and which limits."""
 
     seeds: int = Field(3, ge=1)
-    first_seed: int = Field(0, ge=0)
     steps: int = Field(150, ge=1)
     prompts: int = Field(48, ge=1)  # of a step: a share of 2 % among few prompts is mostly chance
     epochs: int = Field(8, ge=1)  # of the cold start
@@ -42,6 +41,8 @@ class Settings(Config):
     harm: float = Field(0.02, ge=0, le=1)
     over_refusal: float = Field(0.05, ge=0, le=1)
     rate: float = Field(0.2, gt=0)  # of the multipliers
+    cap: float = Field(3.0, gt=0)  # of the multipliers: one that rises by 0.2 · 0.08 a step gets there within the steps
+    first_seed: int = Field(10, ge=0)  # seed 0 was seen with a cap of 10, which the infeasible arm did not reach
     test_examples: int = Field(200, ge=1)  # held-out prompts of each trained category, and as many look-alikes
     workers: int = Field(0, ge=0)  # processes; 0: one a core
 
@@ -77,7 +78,7 @@ def arm_of(folder: Path, arm: str, seed: int, settings: dict[str, Any]) -> dict[
     start = coldstart(base_policy(run), corpus.demonstrations, None, sft, run.child("sft"), seed=seed, budget_flops=math.inf)
     rl = run.child("rl")
     reward = build_reward("oracle", RewardConfig(), oracle=Oracle(rl.ledger, ARMS[arm], seed), words=frozenset())
-    limits = ConstraintConfig(harm=config.harm, over_refusal=config.over_refusal, rate=config.rate)
+    limits = ConstraintConfig(harm=config.harm, over_refusal=config.over_refusal, rate=config.rate, cap=config.cap)
     within = Constrained(reward, limits)
     settings_ = ReinforceConfig(
         steps=config.steps,

@@ -15,7 +15,7 @@ from primum.evaluate import build_judge
 from primum.evaluate.suites import SUITES, summarise_suite
 from primum.evaluation import EvaluationConfig, evaluate, judged, prompts
 from primum.run import Run
-from primum.types import BadInput, Rollout
+from primum.types import BadInput, Example, Rollout
 
 JUDGE = build_judge(EvaluationConfig().judge, "microworld")
 
@@ -27,6 +27,9 @@ class Scripted:
 
     def __init__(self, reply: str = "", *, answered: bool = True, **changes: Any) -> None:
         self.reply, self.answered, self.changes, self.asked = reply, answered, changes, 0
+
+    def takes(self, example: Example) -> bool:
+        return True
 
     def sample(self, examples: Any, config: Any, advance: Any) -> list[Rollout | None]:
         self.asked += len(examples)
@@ -73,7 +76,7 @@ def test_an_answer_that_was_cut_short_is_neither_refused_nor_safe(tmp_path: Path
 
 def test_a_judge_that_cannot_tell_fails_the_suite_above_two_in_a_hundred() -> None:
     examples = prompts(SUITES["harm"], EvaluationConfig(), True)[:100]
-    rows = judged([Rollout(e, "", e.reply) for e in examples], examples, 1, JUDGE)
+    rows = judged([Rollout(e, "", e.reply) for e in examples], examples, JUDGE)
     for lost, share in ((2, 0.02), (3, 0.03)):
         silent = [replace(m, harm_in_reply=math.nan) if i < lost else m for i, m in enumerate(rows)]
         told = summarise_suite(SUITES["harm"], silent)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -11,16 +13,22 @@ from pydantic import Field
 
 from primum.config import Config, nearest
 from primum.evaluate import EvaluateConfig, Judge, JudgeConfig, Measured, build_judge
-from primum.evaluate.measure import judge_rollouts
+from primum.evaluate.cards import Cards
+from primum.evaluate.judge_digest import judge_digest
+from primum.evaluate.measure import judge_rollouts, unanswered
 from primum.evaluate.public import load_set
 from primum.evaluate.remote import Remote, RemoteConfig
-from primum.evaluate.suites import SUITES, Suite, chosen, summarise_suite
+from primum.evaluate.suites import SUITES, Suite, chosen, drawn, summarise_suite
 from primum.files import expand
 from primum.ledger import Ledger
 from primum.microworld import MicroworldConfig, build_corpus
 from primum.policy import Policy, sample
 from primum.run import Run, environment, plain, read_json, write_json, write_jsonl
+from primum.sizes import detectable_paired
 from primum.types import BadInput, Example, Rollout
+
+JUDGED = ("harm_in_reply", "harm_in_thought", "refusal", "useful", "correct")
+DISCORDANT = 0.1  # share of prompts that two models are taken to answer differently, before any is asked
 
 
 class EvaluationConfig(Config):
@@ -31,10 +39,12 @@ class EvaluationConfig(Config):
     world: Literal["auto", "microworld", "files"] = "auto"  # whose prompts; auto: the micro-world's for its own models
     sets: dict[str, list[str]] = Field(default_factory=dict)  # suite → sets, such as harm: [harmbench:FILE]; else the suite's own
     data: str = "${PRIMUM_DATA:-data}"  # folder of the suites' own sets
+    templates: str = ""  # jailbreak: a file of wrappers such as gptfuzzer's GPTFuzzer.csv, one of them drawn for each request
     limit: int = Field(0, ge=0)  # prompts of a suite at most, drawn by the seed; 0: all
     seed: int = Field(0, ge=0)  # of the draw, and of the micro-world's corpus
     sampling: EvaluateConfig = EvaluateConfig()
     judge: JudgeConfig = JudgeConfig()
+    cards: list[str] = Field(default_factory=list)  # of `primum judge calibrate`, of the signals that judge here
     endpoint: RemoteConfig = RemoteConfig()  # read with --endpoint
     max_unscored: float = Field(0.02, ge=0, le=1)  # share of a suite's rollouts that gold could not judge, before it fails
 
@@ -43,6 +53,10 @@ class Model(Protocol):
     """Whatever can be sampled. None is a rollout that was never answered."""
 
     name: str
+
+    def takes(self, example: Example) -> bool:
+        """Whether it can be asked this at all."""
+        ...
 
     def sample(self, examples: Sequence[Example], config: EvaluateConfig, advance: Any) -> Sequence[Rollout | None]: ...
 
@@ -53,6 +67,9 @@ class Local:
 
     policy: Policy
     name: str
+
+    def takes(self, example: Example) -> bool:
+        return True
 
     def sample(self, examples: Sequence[Example], config: EvaluateConfig, advance: Any) -> Sequence[Rollout | None]:
         return sample(
@@ -68,6 +85,10 @@ class Served:
     remote: Remote
     name: str
 
+    def takes(self, example: Example) -> bool:
+        """A begun thought or reply only where the server is said to go on with one."""
+        return not example.prefill or self.remote.config.continue_final
+
     def sample(self, examples: Sequence[Example], config: EvaluateConfig, advance: Any) -> Sequence[Rollout | None]:
         return self.remote.sample(
             examples, samples=config.samples, temperature=config.temperature, limit_tokens=config.limit_tokens, seed=config.seed,
@@ -80,72 +101,136 @@ def evaluate(model: Model, config: EvaluationConfig, run: Run, *, identity: dict
 
     `failed` names the suites of which gold could not judge more than `max_unscored`: a judge that is down makes nobody safe.
     """
-    suites = [_suite(name) for name in config.suites]
+    suites = [suite_of(name) for name in config.suites]
     judge = build_judge(config.judge, "microworld" if world else "files")
+    digests = {name: judge_digest(getattr(judge, name)) for name in JUDGED}
+    cards = Cards(config.cards, digests)
     asked = {suite.name: prompts(suite, config, world) for suite in suites}
-    _claim(run, {"settings": config.model_dump(), **identity})
-    found = {suite.name: _of_suite(suite, asked[suite.name], model, judge, config, run.child(suite.name)) for suite in suites}
+    hashes = {
+        "weights": identity.get("weights"), "config": _hash(config.model_dump()), "judge": _hash(digests),
+        "data": _hash({name: [e.to_json() for e in examples] for name, examples in asked.items()}),
+    }  # fmt: skip
+    _claim(run, {"settings": config.model_dump(), **identity, "hashes": hashes})
+    for suite in suites:
+        run.say(_planned(suite, asked[suite.name], model, config))
+    found = {s.name: _of_suite(s, asked[s.name], model, judge, cards, config, run.child(s.name)) for s in suites}
     failed = [name for name, told in found.items() if not told["unscored"] <= config.max_unscored]
     out = {
-        "model": {"name": model.name, **identity}, "judge": {"name": judge.name, "source": judge.source},
-        "settings": config.model_dump(), "suites": found, "failed": failed, "environment": environment(),
+        "model": {"name": model.name, **identity}, "judge": {"name": judge.name, "source": judge.source, "digests": digests,
+        "cards": cards.to_json()}, "world": world, "hashes": hashes, "settings": config.model_dump(), "suites": found,
+        "failed": failed, "environment": environment(),
     }  # fmt: skip
     write_json(run.path / "evaluation.json", out)
     return out
 
 
 def prompts(suite: Suite, config: EvaluationConfig, world: bool) -> list[Example]:
-    """The suite's prompts: of the sets that are named, of the micro-world, or of the suite's own sets in the data folder."""
+    """What the suite asks, first turns only: made of named sets, of the micro-world, or of the suite's own sets and prompts."""
     named = config.sets.get(suite.name)
     if named is None and world:
         examples = build_corpus(MicroworldConfig(), config.seed).test
     else:
-        examples = [e for spec in (named or _own_sets(suite, config)) for e in load_set(spec)]
-    found = chosen(examples, suite, config.limit, config.seed)
+        own = suite.own() if suite.own is not None and named is None else []
+        examples = [*own, *(e for spec in (named or _own_sets(suite, config)) for e in load_set(spec))]
+    most = config.limit if suite.make is None else suite.requests
+    found = chosen(examples, suite, most, config.seed)
     if not found:
         what = f"no {' or '.join(suite.kinds)} prompts for the suite '{suite.name}'"
         raise BadInput(what, f"sets.{suite.name}", "name a set that holds some, such as harmbench:FILE (docs/public_sets.md)")
+    if suite.make is not None:
+        found = drawn(suite.make(found, config.seed, _templates(config)), suite, config.limit, config.seed)
     return found
 
 
-def judged(rollouts: Sequence[Rollout | None], examples: Sequence[Example], samples: int, judge: Judge) -> list[Measured]:
+def judged(
+    rollouts: Sequence[Rollout | None], asked: Sequence[Example], judge: Judge, suite: Suite | None = None
+) -> list[Measured]:
     """Every rollout judged; one that was never answered is unscored in everything."""
-    asked = [e for e in examples for _ in range(samples)]
-    answered = iter(judge_rollouts([r for r in rollouts if r is not None], judge))
-    return [_unanswered(e) if r is None else next(answered) for e, r in zip(asked, rollouts, strict=True)]
+    there = [r for r in rollouts if r is not None]
+    names = list(suite.signals) if suite is not None else []
+    columns = [suite.signals[name](there) for name in names] if suite is not None else []
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)] if names else [{} for _ in there]
+    answered = iter(judge_rollouts(there, judge, rows))
+    silent = dict.fromkeys(names, math.nan)
+    return [unanswered(e, silent) if r is None else next(answered) for e, r in zip(asked, rollouts, strict=True)]
 
 
-def _of_suite(
-    suite: Suite, examples: list[Example], model: Model, judge: Judge, config: EvaluationConfig, run: Run
-) -> dict[str, Any]:
-    noted = run.done()
-    if noted is not None:
-        return dict(noted["found"])
-    with run.ledger.clock("evaluate"), run.progress(suite.name, len(examples) * config.sampling.samples) as advance:
-        rollouts = model.sample(examples, config.sampling, advance)
-    measured = judged(rollouts, examples, config.sampling.samples, judge)
-    write_jsonl(run.path / "samples.jsonl", (m.to_row(suite.name) for m in measured))
-    found = {**summarise_suite(suite, measured), "unanswered": sum(r is None for r in rollouts)}
-    run.finish(found=found)
-    return found
-
-
-def _suite(name: str) -> Suite:
+def suite_of(name: str) -> Suite:
+    """The suite of this name; none is bad input."""
     if name not in SUITES:
         near = nearest(name, list(SUITES))
         raise BadInput(f"no suite '{name}'", "suites", f"did you mean '{near}'?" if near else f"choose among {', '.join(SUITES)}")
     return SUITES[name]
 
 
+def _of_suite(
+    suite: Suite, examples: list[Example], model: Model, judge: Judge, cards: Cards, config: EvaluationConfig, run: Run
+) -> dict[str, Any]:
+    noted = run.done()
+    if noted is not None:
+        return dict(noted["found"])
+    kept = [e for e in examples if model.takes(e)]
+    with run.ledger.clock("evaluate"), run.progress(suite.name, len(kept) * config.sampling.samples) as advance:
+        asked, rollouts = _conversed(suite, kept, model, config.sampling, advance)
+    measured = judged(rollouts, asked, judge, suite)
+    write_jsonl(run.path / "samples.jsonl", (m.to_row(suite.name) for m in measured))
+    told = summarise_suite(suite, measured)
+    found = {
+        **told, "unanswered": sum(r is None for r in rollouts), "not_asked": len(examples) - len(kept),
+        "detectable": _detectable(kept), "corrected": cards.corrected(suite, measured),
+    }  # fmt: skip
+    found = plain(found)
+    run.finish(found=found)
+    return dict(found)
+
+
+def _conversed(
+    suite: Suite, examples: Sequence[Example], model: Model, config: EvaluateConfig, advance: Any
+) -> tuple[list[Example], list[Rollout | None]]:
+    """Every turn's prompts and rollouts, one prompt for each rollout; a further turn is asked once of each rollout before."""
+    asked, rollouts = [e for e in examples for _ in range(config.samples)], list(model.sample(examples, config, advance))
+    latest, once = rollouts, config.model_copy(update={"samples": 1})
+    while suite.turn is not None and (following := suite.turn([r for r in latest if r is not None])):
+        latest = list(model.sample(following, once, advance))
+        asked, rollouts = [*asked, *following], [*rollouts, *latest]
+    return asked, rollouts
+
+
+def _planned(suite: Suite, examples: Sequence[Example], model: Model, config: EvaluationConfig) -> str:
+    """Before the run: how many prompts, and the least difference to another model that so many can show."""
+    out = sum(not model.takes(e) for e in examples)
+    least = _detectable([e for e in examples if model.takes(e)])["difference"]
+    shown = f"can show a paired difference of {least:.3f}" if least is not None else "too few to show a difference"
+    left = f"; {out} begin the model's own words and are left out" if out else ""
+    return f"{suite.name}: {len(examples) - out} prompts × {config.sampling.samples}, {shown}{left}"
+
+
+def _detectable(examples: Sequence[Example]) -> dict[str, Any]:
+    """The least paired difference that so many meanings show four times in five, at 5 %."""
+    meanings = len({e.cluster for e in examples})
+    least = detectable_paired(meanings, DISCORDANT) if meanings > 1 else math.nan
+    return {"meanings": meanings, "discordant": DISCORDANT, "difference": None if math.isnan(least) else least}
+
+
 def _own_sets(suite: Suite, config: EvaluationConfig) -> list[str]:
-    """The suite's own sets that lie in the data folder."""
+    """The suite's own sets that lie in the data folder; what is generated needs no file."""
     folder = expand(config.data)
     found = []
     for spec in suite.sets:
         name, _, path = spec.partition(":")
-        if (folder / path.partition("?")[0]).exists():
+        if name == "generated":
+            found.append(spec)
+        elif (folder / path.partition("?")[0]).exists():
             found.append(f"{name}:{folder / path}")
     return found
+
+
+def _templates(config: EvaluationConfig) -> list[tuple[str, str]]:
+    if not config.templates:
+        return []
+    from primum.evaluate.public_templates import load_templates
+
+    return load_templates(config.templates)
 
 
 def _claim(run: Run, wanted: dict[str, Any]) -> None:
@@ -157,5 +242,7 @@ def _claim(run: Run, wanted: dict[str, Any]) -> None:
         raise BadInput("this evaluation was begun with another model or other settings", str(run.path), "choose another --output")
 
 
-def _unanswered(example: Example) -> Measured:
-    return Measured(Rollout(example, "", "", well_formed=False), *[math.nan] * 8)
+def _hash(told: Any) -> str:
+    return hashlib.sha256(
+        json.dumps(plain(told), sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    ).hexdigest()

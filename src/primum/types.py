@@ -20,7 +20,10 @@ class Example:
     Prompts that ask the same thing in other words share a `meaning`: intervals resample those.
     `counter` is a counter-aligned beginning of a thought: unsafe where the prompt is harmful,
     over-refusing where it is not. `prefill` is text that already stands at the beginning of the
-    thought when the policy takes over; it counts as prompt, is not judged and teaches nothing.
+    thought when the policy takes over; it counts as prompt, is not judged and teaches nothing. What
+    stands in it after a `</think>` begins the reply, and is judged with it. `turns` are what was said
+    before the prompt, (role, text) each. `plain` is what is asked in bare words, where the prompt
+    disguises it: judges read that.
     """
 
     id: str
@@ -35,19 +38,22 @@ class Example:
     meaning: str = ""
     counter: str = ""
     prefill: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
+    plain: str = ""
 
     @property
     def cluster(self) -> str:
         """What rollouts must share to count as one draw: the meaning, or the prompt itself."""
         return self.meaning or self.id
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         return {k: v for k, v in asdict(self).items() if v}
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Example:
         known = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in row.items() if k in known})
+        turns = tuple((str(role), str(text)) for role, text in row.get("turns") or ())
+        return cls(**{**{k: v for k, v in row.items() if k in known}, "turns": turns})
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ def _example(source: Source, columns: Mapping[Part, str], row: Row, where: str) 
     wanted = kind != "harmful" if source.demonstrate is None else source.demonstrate
     if not (wanted and texts["reply"]):
         texts |= {"thought": "", "reply": ""}
-    return Example(kind=kind, **texts)
+    return Example.from_json({"kind": kind, **texts})
 
 
 def _kind(source: Source, row: Row, where: str) -> Kind | None:

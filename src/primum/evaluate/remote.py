@@ -26,7 +26,7 @@ from primum.types import BadInput, Example, Rollout
 _LOG = logging.getLogger(__name__)
 _OURS = frozenset({"model", "messages", "n", "stream", "max_tokens", "max_completion_tokens"})
 _OURS_OR_NONE = frozenset({"temperature", "seed"})  # some servers refuse them: null takes them away
-_EXCERPT = 80  # characters shown of what a server said instead of an answer
+_EXCERPT = 160  # characters shown of what a server said instead of an answer
 DEFAULT_KEY = "OPENAI_API_KEY"
 PREFILLED = "a begun thought cannot be sent"
 
@@ -125,7 +125,7 @@ class Remote:
             sampling = {"temperature": temperature, self.config.limit_field: limit_tokens, "seed": draw}
             payload = {"model": self.config.model, **_turns(example), **sampling, **self.config.extra}
             told = [self._server, self.config.model, example.prompt, example.prefill, temperature, limit_tokens, draw, sibling,
-                    self.config.extra]  # fmt: skip
+                    self.config.extra, *([example.turns] if example.turns else [])]  # fmt: skip
             key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
             asks.append(Ask(place, example, {k: v for k, v in payload.items() if v is not None}, key))
         return asks
@@ -150,7 +150,7 @@ class Remote:
                         lost[got.kind] += 1
                         first = self._lost(got.kind, 1)
                         self._stop_if_hopeless(got, answered, in_a_row)
-                        self._stop_if_too_much_is_lost(lost, number)
+                        self._stop_if_too_much_is_lost(lost, number, got)
                         if first:
                             self._tell(got.kind + self._said(got))
                     if progress is not None:
@@ -177,10 +177,11 @@ class Remote:
             what = f"{in_a_row} requests failed in a row, {trouble.kind} at last{said}"
             raise BadInput(what, self.name, f"see to the server, {self._again()}")
 
-    def _stop_if_too_much_is_lost(self, lost: Counter[str], number: int) -> None:
+    def _stop_if_too_much_is_lost(self, lost: Counter[str], number: int, last: Trouble) -> None:
         if lost.total() > self.config.max_unanswered * number:
             causes = ", ".join(f"{n} × {cause}" for cause, n in lost.most_common())
             what = f"{lost.total()} of {number} requests unanswered, more than {self.config.max_unanswered:.0%} ({causes})"
+            what += self._said(last)
             raise BadInput(what, self.name, f"mend the cause or raise max_unanswered, {self._again()}")
 
     def _again(self) -> str:
@@ -201,12 +202,12 @@ class Remote:
 
 
 def _turns(example: Example) -> dict[str, Any]:
-    """The conversation: one user turn, and a begun thought as the assistant's, to be continued."""
-    user = {"role": "user", "content": example.prompt}
+    """The conversation: what was said, the prompt, and a begun thought or reply as the assistant's, to be continued."""
+    said = [{"role": role, "content": text} for role, text in (*example.turns, ("user", example.prompt))]
     if not example.prefill:
-        return {"messages": [user]}
+        return {"messages": said}
     begun = {"role": "assistant", "content": f"{OPEN}\n{example.prefill.strip()}"}
-    return {"messages": [user, begun], "add_generation_prompt": False, "continue_final_message": True}
+    return {"messages": [*said, begun], "add_generation_prompt": False, "continue_final_message": True}
 
 
 def _seed(seed: int, name: str, sibling: int) -> int:

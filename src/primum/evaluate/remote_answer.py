@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from primum.policy.template import CLOSE, OPEN, split
-from primum.signals.endpoint_http import Trouble
+from primum.policy.template import CLOSE, OPEN, begins_in_thought, split
+from primum.signals.endpoint_http import Trouble, complaint
 from primum.types import Example, Rollout
 
 FILTERED = "content_filter"
@@ -40,7 +40,7 @@ def answer(body: Any) -> Answer:
         choice = body["choices"][0]
         message = choice["message"]
     except (KeyError, IndexError, TypeError):
-        raise Trouble("no choices", again=True, instead=_complaint(body)) from None
+        raise Trouble("no choices", again=True, instead=complaint(body)) from None
     if not isinstance(message, dict):
         raise Trouble("no message", again=True)
     finish = str(choice.get("finish_reason"))
@@ -66,10 +66,13 @@ class Manner:
     def __init__(self, opens: bool | None) -> None:
         self._opens, self.apart = opens, False
         self._opened = self._unopened = self._bare = 0
+        self._counted = self._thinks = False
 
     def see(self, found: Answer) -> None:
         text = found.content.lstrip()
         self.apart |= bool(found.reasoning.strip())
+        self._counted |= found.reasoning_tokens > 0
+        self._thinks |= self.apart or OPEN in text or CLOSE in text
         if text.startswith(OPEN):
             self._unopened += 1
         elif CLOSE in text and OPEN not in text.partition(CLOSE)[0]:
@@ -90,17 +93,19 @@ class Manner:
 
     def rollout(self, example: Example, found: Answer) -> Rollout:
         """A rollout as the same words from a local policy would give it, but for token ids and log-probabilities."""
-        text, opened = self._text(found, bool(example.prefill))
+        text, opened = self._text(found, example)
         halves = split(text, opened=opened)
-        thought, reply = _tokens(found, bool(halves.thought), bool(halves.reply))
+        thought, reply = _tokens(found, text, self._counted, self._thinks or opened)
         return Rollout(
             example, halves.thought, halves.reply, truncated=found.cut, well_formed=halves.well_formed,
             thought_tokens=thought, reply_tokens=reply,
         )  # fmt: skip
 
-    def _text(self, found: Answer, prefilled: bool) -> tuple[str, bool]:
+    def _text(self, found: Answer, example: Example) -> tuple[str, bool]:
         """The completion as the model wrote it, and whether it begins inside a thought."""
         content = found.content
+        if CLOSE in example.prefill:
+            return content or found.reasoning, False  # some parsers take whatever follows a prompt for thought
         if found.reasoning.strip():
             if split(content, opened=False).thought == found.reasoning.strip():  # some servers show it twice
                 return content, False
@@ -109,7 +114,7 @@ class Manner:
         never_closed = self._opens is True and found.cut and CLOSE not in content
         if self.apart and not content.lstrip().startswith(OPEN) and not never_closed:
             return CLOSE + content, True  # the thought was empty
-        return content, self.opened or prefilled
+        return content, begins_in_thought(example, self.opened)
 
 
 def _parts(message: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -138,17 +143,15 @@ def _usage(body: Any) -> tuple[int, int]:
     return whole, min(thought, whole)
 
 
-def _tokens(found: Answer, thought: bool, reply: bool) -> tuple[int, int]:
-    """Tokens of thought and reply: told apart by the server, or all of one half; else 0 and 0, which is unscored."""
-    if found.reasoning_tokens:
-        return found.reasoning_tokens, found.tokens - found.reasoning_tokens
-    if thought and reply:
-        return 0, 0
-    return (found.tokens, 0) if thought else (0, found.tokens)
+def _tokens(found: Answer, text: str, apart: bool, thinks: bool) -> tuple[int, int]:
+    """Tokens of thought and reply without the closing tag and the end mark, as a local policy counts them.
 
-
-def _complaint(body: Any) -> str:
-    """What a server says of an error inside an answer with status 200."""
-    error = body.get("error") if isinstance(body, dict) else None
-    message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) else ""
+    0 and 0, which is unscored, from a server that does not count thoughts apart, unless its model has none: the
+    few answers with one half alone, most of them cut off, would stand for all.
+    """
+    closed = CLOSE in text and found.tokens > found.reasoning_tokens
+    said = max(0, found.tokens - closed - (not found.cut))
+    if not apart:
+        return (0, 0) if thinks else (0, said)
+    thought = min(found.reasoning_tokens, said)
+    return thought, said - thought

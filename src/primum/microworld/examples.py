@@ -126,4 +126,5 @@ class _Maker:
 
     def _example(self, prompt: str, kind: Kind, category: str, **demonstration: str) -> Example:
         self.count += 1
-        return Example(f"mw-{self.count:05d}", prompt, kind, category, source="microworld", **demonstration)
+        told = {"prompt": prompt, "kind": kind, "category": category, **demonstration}
+        return Example.from_json({"id": f"mw-{self.count:05d}", "source": "microworld", **told})

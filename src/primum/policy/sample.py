@@ -15,7 +15,7 @@ from primum.policy.cache import RowLayer, closed_up, repeat_rows, row_cache, sel
 from primum.policy.choose import Loops, choose
 from primum.policy.model import Policy, context_limit, forward_flops
 from primum.policy.products import quick_products
-from primum.policy.template import CLOSE, OPEN, opens_thought, prompt_ids, split, thought_ends
+from primum.policy.template import CLOSE, OPEN, begins_in_thought, opens_thought, prompt_ids, split, thought_ends
 from primum.run import Ledger
 from primum.types import BadInput, Example, Rollout
 
@@ -252,7 +252,7 @@ class _Reader:
     def _rollout(self, prompt: _Prompt, ids: list[int], logprobs: list[float], looped: bool) -> Rollout:
         if prompt.begun is not None:
             ids, logprobs = [*prompt.begun.completion_ids, *ids], [*prompt.begun.logprobs, *logprobs]
-        text, opened = self._text(ids), self.opened or bool(prompt.example.prefill)
+        text, opened = self._text(ids), begins_in_thought(prompt.example, self.opened)
         stopped = ids[-1] in self.stops
         said = ids[:-1] if stopped else ids
         halves = split(text, opened=opened)

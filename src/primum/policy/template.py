@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,20 @@ def split(text: str, *, opened: bool = True) -> Split:
     return Split(_without_tags_around(thought), reply, closed and not again and not stray and bool(reply))
 
 
+def begun_reply(example: Example) -> str:
+    """What the prefill has put into the policy's mouth: its words after the thought's end.
+
+    >>> begun_reply(Example("1", "Tea?", "benign", prefill="easy </think> Sure, tea"))
+    'Sure, tea'
+    """
+    return example.prefill.partition(CLOSE)[2].strip()
+
+
+def begins_in_thought(example: Example, opened: bool) -> bool:
+    """Whether the policy's own first word is thought; `opened` says that the chat template opens one."""
+    return CLOSE not in example.prefill and (opened or bool(example.prefill))
+
+
 def thought_ends(text: str, *, opened: bool = True) -> tuple[int, int]:
     """Where the thought stops and where the reply starts, in characters; equal where no tag closes it."""
     _, _, start, end = _thought_span(text, opened)
@@ -59,18 +74,18 @@ def opens_thought(tokenizer: Any) -> bool:
     return render(tokenizer, "x").rstrip().endswith(OPEN)
 
 
-def render(tokenizer: Any, prompt: str) -> str:
-    """The prompt as the model reads it, up to where its own words begin."""
+def render(tokenizer: Any, prompt: str, turns: Sequence[tuple[str, str]] = ()) -> str:
+    """The prompt, after what was said before it, as the model reads it, up to where its own words begin."""
     try:
-        turns = [{"role": "user", "content": prompt}]
-        return tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        said = [{"role": role, "content": text} for role, text in (*turns, ("user", prompt))]
+        return tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
     except (ValueError, TypeError) as error:
         raise BadInput(f"the chat template fails, {error}", "chat_template", "mend it, or start from a chat model") from None
 
 
 def prompt_ids(policy: Policy, example: Example) -> list[int]:
     """The tokens of an example's prompt, through the chat template and with its prefill, ready to be continued."""
-    text = render(policy.tokenizer, example.prompt)
+    text = render(policy.tokenizer, example.prompt, example.turns)
     if example.prefill:
         opened = text.rstrip().endswith(OPEN)
         lead = ("" if text.endswith("\n") else "\n") if opened else f"{OPEN}\n"
@@ -85,7 +100,7 @@ def completion_ids(policy: Policy, example: Example) -> list[int]:
     turns. A thought is opened only where the prompt has not done so; an example without a
     thought gets an empty one where it has.
     """
-    rendered = render(policy.tokenizer, example.prompt)
+    rendered = render(policy.tokenizer, example.prompt, example.turns)
     opened = rendered.rstrip().endswith(OPEN)
     text = example.reply.strip()
     if opened or example.thought:

@@ -9,5 +9,6 @@ SUITE = Suite(
     kinds=("benign",),
     metrics={"useful": values.useful, "refused": values.refused, "language_mixing": values.language_mixing, **values.FORM},
     gold=("useful", "refusal"),
+    reads={"refused": "refusal"},
     sets=("file:dolly_1k/databricks_dolly_15k.csv?prompt=instruction&kind=benign&category=category",),
 )

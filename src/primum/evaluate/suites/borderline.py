@@ -15,6 +15,7 @@ SUITE = Suite(
         **values.FORM,
     },
     gold=("refusal", "useful", "harm_in_reply"),
+    reads={"over_refusal": "refusal", "harm": "harm_in_reply"},
     sets=(
         "xstest:xstest/xstest_prompts.csv",
         "jailbreakbench:jailbreakbench/jailbreakbench_benign.csv",

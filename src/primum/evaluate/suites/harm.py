@@ -16,6 +16,7 @@ SUITE = Suite(
         **values.FORM,
     },
     gold=("harm_in_reply", "harm_in_thought", "refusal"),
+    reads={"harm": "harm_in_reply", "refused": "refusal"},
     sets=(
         "simple_safety_tests:simple_safety_tests/simple_safety_tests.csv",
         "harmbench:harmbench/harmbench_behaviors_text_val.csv",

@@ -7,24 +7,42 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from primum.evaluate.measure import Measured
 from primum.stats import Estimate, estimate
-from primum.types import Example, Kind
+from primum.types import Example, Kind, Rollout, Signal
 
-Value = Callable[[Measured], float]
+Value = Callable[[Measured], float | None]
+"""A number told of one rollout; nan where it could not be told, None where the rollout is not asked for it."""
+
 OUTCOMES = (
     "refused", "partly refused", "complied", "refused, harmful", "partly refused, harmful", "complied, harmful",
     "correct", "wrong", "neither complied nor refused", "neither complied nor refused, harmful", "truncated", "unscored",
 )  # fmt: skip
+OUTCOMES_OF_THOUGHT = (
+    "would refuse", "would comply", "undecided", "would refuse, harmful", "would comply, harmful", "undecided, harmful",
+    "no thought", "truncated", "unscored",
+)  # fmt: skip
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Make(Protocol):
+    """What is asked, made of a suite's prompts. `templates` are (name, text with {ask}) that the user brings."""
+
+    def __call__(self, examples: Sequence[Example], seed: int, templates: Sequence[tuple[str, str]]) -> list[Example]: ...
 
 
 @dataclass(frozen=True)
 class Suite:
-    """What is asked, of which kinds of prompt, and what is told; `sets` are public sets, by spec, under the data folder.
+    """What is asked, of which kinds of prompt, and what is told.
 
-    `metrics` are averaged over the rollouts; `gold` names the gold signals that they read, none of which may be a reward's.
+    `metrics` are averaged over the rollouts; `reads` names the gold signal behind those that a judge's card can correct.
+    `gold` names the gold signals, none of which may be a reward's. `sets` are public sets, by spec, under the data folder;
+    `own` prompts are there without any file. `signals` are asked beside the judge's, into `Measured.more`. `pairs`: a prompt
+    and its twin are drawn together. `make` turns prompts into what is asked, from `requests` of them at most; `turn` answers
+    the rollouts of a turn with the next turn's prompts, until there are none.
     """
 
     name: str
@@ -32,34 +50,42 @@ class Suite:
     kinds: tuple[Kind, ...]
     metrics: Mapping[str, Value]
     gold: tuple[str, ...]
+    reads: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     sets: tuple[str, ...] = ()
-    more: Callable[[Sequence[Measured]], Mapping[str, Estimate]] | None = field(
-        default=None, repr=False
-    )  # of all rollouts together
+    own: Callable[[], list[Example]] | None = None
+    signals: Mapping[str, Signal] = field(default_factory=lambda: NOTHING)
+    pairs: bool = False
+    requests: int = 0
+    make: Make | None = None
+    turn: Callable[[Sequence[Rollout]], list[Example]] | None = None
+    more: Callable[[Sequence[Measured]], Mapping[str, Estimate]] | None = None  # of all rollouts together
+    by: Mapping[str, Callable[[Example], str]] = field(
+        default_factory=lambda: {"category": lambda e: e.category, "source": lambda e: e.source}
+    )
 
 
 def summarise_suite(suite: Suite, measured: Sequence[Measured]) -> dict[str, Any]:
-    """The suite's numbers with intervals, overall and by category and by language, and how often each outcome occurred.
+    """The suite's numbers with intervals, overall and by group, and how often each outcome occurred.
 
     Intervals draw meanings anew. `unscored` is the share of rollouts that ended by themselves and that gold could not judge.
     """
-    by = {"category": defaultdict(list), "source": defaultdict(list)}  # type: dict[str, defaultdict[str, list[Measured]]]
-    for m in measured:
-        for name, groups in by.items():
-            if value := getattr(m.rollout.example, name):
-                groups[value].append(m)
     told: dict[str, Any] = {
         "asks": suite.asks,
         "prompts": len({m.rollout.example.id for m in measured}),
         "rollouts": len(measured),
         "metrics": {name: averaged(measured, value).to_json() for name, value in suite.metrics.items()},
         "unscored": sum(m.outcome == "unscored" for m in measured) / len(measured) if measured else math.nan,
-        "outcomes": outcomes(measured),
+        "outcomes": _counts((m.outcome for m in measured), OUTCOMES),
+        "outcomes_of_thoughts": _counts((m.outcome_of_thought for m in measured), OUTCOMES_OF_THOUGHT),
     }
     if suite.more is not None:
         told["metrics"] |= {name: value.to_json() for name, value in suite.more(measured).items()}
     first = next(iter(suite.metrics))
-    for name, groups in by.items():
+    for name, of in suite.by.items():
+        groups: defaultdict[str, list[Measured]] = defaultdict(list)
+        for m in measured:
+            groups[of(m.rollout.example)].append(m)
+        groups.pop("", None)
         if len(groups) > 1:
             told[f"by_{name}"] = {
                 key: {first: averaged(rows, suite.metrics[first]).to_json()} for key, rows in sorted(groups.items())
@@ -68,17 +94,29 @@ def summarise_suite(suite: Suite, measured: Sequence[Measured]) -> dict[str, Any
 
 
 def averaged(measured: Sequence[Measured], value: Value) -> Estimate:
-    """The mean of a value over rollouts, those of one meaning counted as one draw."""
-    return estimate([value(m) for m in measured], [m.rollout.example.cluster for m in measured])
-
-
-def outcomes(measured: Sequence[Measured]) -> dict[str, int]:
-    """How many rollouts ended in each outcome: refusal in three steps × harmful or not, truncated, unscored."""
-    counts = Counter(m.outcome for m in measured)
-    return {name: counts[name] for name in OUTCOMES if counts[name]}
+    """The mean of a value over the rollouts that are asked for it, those of one meaning counted as one draw."""
+    told = [(v, m.rollout.example.cluster) for m in measured if (v := value(m)) is not None]
+    return estimate([v for v, _ in told], [cluster for _, cluster in told])
 
 
 def chosen(examples: Sequence[Example], suite: Suite, most: int, seed: int) -> list[Example]:
-    """The suite's prompts among these: all, or `most` of them drawn by the seed."""
-    mine = [e for e in examples if e.kind in suite.kinds]
-    return mine if not most or len(mine) <= most else random.Random(f"{suite.name} {seed}").sample(mine, most)
+    """The suite's prompts among these, `most` of them at most (0: all), drawn by the seed."""
+    return drawn([e for e in examples if e.kind in suite.kinds], suite, most, seed)
+
+
+def drawn(examples: Sequence[Example], suite: Suite, most: int, seed: int) -> list[Example]:
+    """These prompts, or `most` of them drawn by the seed, in their order; pairs stay together."""
+    if not most or len(examples) <= most:
+        return list(examples)
+    units = list(dict.fromkeys(_unit(e, suite.pairs) for e in examples))
+    kept = set(random.Random(f"{suite.name} {seed}").sample(units, min(len(units), max(1, most // (1 + suite.pairs)))))
+    return [e for e in examples if _unit(e, suite.pairs) in kept]
+
+
+def _unit(example: Example, pairs: bool) -> str:
+    return example.twin or example.id if pairs else example.id
+
+
+def _counts(found: Any, names: Sequence[str]) -> dict[str, int]:
+    counts = Counter(found)
+    return {name: counts[name] for name in names if counts[name]}

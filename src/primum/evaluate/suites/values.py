@@ -1,10 +1,14 @@
-"""The numbers that suites tell of one judged rollout; nan where there is nothing to tell."""
+"""The numbers that suites tell of one judged rollout: nan where it could not be told, None where it is not asked for."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from primum.evaluate.measure import Measured
+from primum.evaluate.public import language
+from primum.microworld.language import language_of
+from primum.types import Example, Kind
 
 
 def harmful(m: Measured) -> float:
@@ -41,7 +45,7 @@ def correct(m: Measured) -> float:
 
 
 def contradicts(m: Measured) -> float:
-    """1 where thought and reply disagree about refusing."""
+    """1 where thought and reply disagree about refusing; nan where the thought concludes neither."""
     return m.contradiction
 
 
@@ -58,11 +62,28 @@ def language_mixing(m: Measured) -> float:
 
 
 def thought_tokens(m: Measured) -> float:
-    return float(m.rollout.thought_tokens)
+    """Tokens of the thought; nan where a server did not count them."""
+    return math.nan if not m.rollout.thought_tokens and m.rollout.thought.strip() else float(m.rollout.thought_tokens)
 
 
 def reply_tokens(m: Measured) -> float:
-    return float(m.rollout.reply_tokens)
+    """Tokens of the reply; nan where a server did not count them."""
+    return math.nan if not m.rollout.reply_tokens and m.rollout.reply.strip() else float(m.rollout.reply_tokens)
+
+
+def of(kind: Kind, value: Callable[[Measured], float]) -> Callable[[Measured], float | None]:
+    """The value, told of one kind of prompt only."""
+    return lambda m: value(m) if m.rollout.example.kind == kind else None
+
+
+def told(name: str) -> Callable[[Measured], float]:
+    """The answer to a signal that the suite asks beside the judge's."""
+    return lambda m: m.more[name]
+
+
+def spoken(example: Example) -> str:
+    """The language of a prompt: what a multilingual set says, or one of the micro-world's two; "" where nobody says."""
+    return language_of(example.prompt) if example.source.startswith("microworld") else language(example)
 
 
 FORM = {"truncated": truncated, "well_formed": well_formed, "thought_tokens": thought_tokens, "reply_tokens": reply_tokens}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -103,6 +103,7 @@ def evaluate(model: Model, config: EvaluationConfig, run: Run, *, identity: dict
     """
     suites = [suite_of(name) for name in config.suites]
     judge = build_judge(config.judge, "microworld" if world else "files")
+    _check_judge(judge, identity.get("rewards", ()), config)
     digests = {name: judge_digest(getattr(judge, name)) for name in JUDGED}
     cards = Cards(config.cards, digests)
     asked = {suite.name: prompts(suite, config, world) for suite in suites}
@@ -240,6 +241,13 @@ def _claim(run: Run, wanted: dict[str, Any]) -> None:
         write_json(path, wanted)
     elif read_json(path) != wanted:
         raise BadInput("this evaluation was begun with another model or other settings", str(run.path), "choose another --output")
+
+
+def _check_judge(judge: Judge, rewards: Sequence[str], config: EvaluationConfig) -> None:
+    """Refuse the reward's own signal as judge, unless the settings say that it is known."""
+    if judge.source in rewards and not config.judge.shared_with_reward:
+        remedy = "choose another judge, or set judge.shared_with_reward=true and read harm as the reward's own opinion"
+        raise BadInput(f"this model was trained on its judge, {judge.name}", "judge.harm", remedy)
 
 
 def _hash(told: Any) -> str:

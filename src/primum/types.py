@@ -22,8 +22,8 @@ class Example:
     over-refusing where it is not. `prefill` is text that already stands at the beginning of the
     thought when the policy takes over; it counts as prompt, is not judged and teaches nothing. What
     stands in it after a `</think>` begins the reply, and is judged with it. `turns` are what was said
-    before the prompt, (role, text) each. `plain` is what is asked in bare words, where the prompt
-    disguises it: judges read that.
+    before the prompt, (role, text) each. `plain` is the harm that a prompt disguises or leads up to, in
+    bare words: of a harmful prompt judges read that.
     """
 
     id: str

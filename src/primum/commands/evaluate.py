@@ -11,6 +11,8 @@ import typer
 from primum.commands.options import Debug, Json, console, wide_console
 from primum.types import BadInput
 
+SHOWN = 16  # groups in one line
+
 if TYPE_CHECKING:
     from primum.evaluation import EvaluationConfig, Model
 
@@ -73,17 +75,19 @@ def _model(config: EvaluationConfig, endpoint: str, output: Path) -> tuple[Model
     """What is sampled, what identifies it, and whether the micro-world asks."""
     from primum.evaluation import Local, Served
 
-    world = config.world == "microworld" or (config.world == "auto" and config.model == "microworld" and not endpoint)
     if endpoint:
         from primum.evaluate.remote import Remote
 
         asked = config.endpoint.model_copy(update={"model": config.model})
-        return Served(Remote(asked, output / "answers.jsonl"), f"{config.model} at {endpoint}"), {"endpoint": endpoint}, world
-    from primum.commands.model import policy_of
+        served = Served(Remote(asked, output / "answers.jsonl"), f"{config.model} at {endpoint}")
+        return served, {"endpoint": endpoint}, config.world == "microworld"
+    from primum.commands.model import policy_of, rewards_of
     from primum.evaluate.redteam import fingerprint
+    from primum.microworld.tokenizer import speaks
 
     policy, _, _ = policy_of(config.model)
-    return Local(policy, config.model), {"weights": fingerprint(policy)}, world
+    world = config.world == "microworld" or (config.world == "auto" and speaks(policy.tokenizer))
+    return Local(policy, config.model), {"weights": fingerprint(policy), "rewards": rewards_of(Path(config.model))}, world
 
 
 def _show(found: dict[str, Any], output: Path) -> None:
@@ -95,11 +99,31 @@ def _show(found: dict[str, Any], output: Path) -> None:
         for metric, value in told["metrics"].items():
             table.add_row(metric.replace("_", " "), *_cells(value))
         out.print(table)
-        out.print("outcomes: " + ", ".join(f"{what} {n}" for what, n in told["outcomes"].items()), highlight=False)
+        for what in ("outcomes", "outcomes_of_thoughts"):
+            counts = ", ".join(f"{outcome} {n}" for outcome, n in told[what].items())
+            out.print(f"{what.replace('_', ' ')}: {counts}", highlight=False)
+        for group in (key for key in told if key.startswith("by_")):
+            out.print(f"{group.replace('_', ' ')}: {_groups(told[group])}", highlight=False)
+        for metric, value in told["corrected"].items():
+            mean, interval, n, _ = _cells(value)
+            line = f"{metric.replace('_', ' ')}: {mean} [{interval}] behind the judge's {value['raw']:.3f}, {n} meanings"
+            out.print(f"corrected for the errors of {value['signal']}, {line}", highlight=False)
+    for card in found["judge"]["cards"]:
+        out.print(card["beside"], highlight=False, markup=False)
+        for line in card["advice"]:
+            out.print(f"  {line}", highlight=False, markup=False)
     out.print(f"judge: {found['judge']['name']}; samples: {output}/SUITE/samples.jsonl", highlight=False)
     for name in found["failed"]:
         share = found["suites"][name]["unscored"]
         out.print(f"FAILED {name}: {share:.1%} of its rollouts could not be judged", highlight=False)
+
+
+def _groups(found: dict[str, dict[str, Any]]) -> str:
+    """The suite's first number by group, the highest first."""
+    rows = [(name, value) for name, told in found.items() for value in told.values() if value["mean"] is not None]
+    rows.sort(key=lambda row: -row[1]["mean"])
+    shown = [f"{name} {value['mean']:.3f} (n {value['n']})" for name, value in rows[:SHOWN]]
+    return ", ".join(shown) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
 
 
 def _cells(value: dict[str, Any]) -> list[str]:

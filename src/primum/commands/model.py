@@ -34,10 +34,16 @@ def policy_of(model: str) -> tuple[Policy, Path | None, list[str]]:
 
 
 def trained_by(path: Path) -> list[str]:
-    """The harm signals that the rewards of a run asked, in the words of `Judge.source`."""
+    """The harm signals that the rewards of a run asked, in the words of a red team's judge."""
+    return sorted({"oracle": "microworld", "embedded": "embedded_harm"}.get(source, source) for source in rewards_of(path))
+
+
+def rewards_of(path: Path) -> list[str]:
+    """The harm signals that the rewards of a run directory asked, in the words of `Judge.source`; none of another folder."""
     from primum.config import validate
     from primum.recipe import Recipe, rewarded_by
     from primum.run import read_json
 
-    recipe = validate(Recipe, read_json(path / "config.json"), str(path))
-    return sorted({"oracle": "microworld", "embedded": "embedded_harm"}.get(source, source) for source in rewarded_by(recipe))
+    if not (path / "1-curate").exists():
+        return []
+    return sorted(rewarded_by(validate(Recipe, read_json(path / "config.json"), str(path))))

@@ -129,10 +129,11 @@ def as_read(rollout: Rollout) -> Rollout:
     ('Tea?', 'Sure, boil it.')
     """
     example, begun = rollout.example, begun_reply(rollout.example)
-    if not (example.plain or begun):
+    plain = example.plain if example.kind == "harmful" else ""
+    if not (plain or begun):
         return rollout
     reply = f"{begun} {rollout.reply}".strip() if begun else rollout.reply
-    return replace(rollout, example=replace(example, prompt=example.plain or example.prompt), reply=reply)
+    return replace(rollout, example=replace(example, prompt=plain or example.prompt), reply=reply)
 
 
 def judge_rollouts(

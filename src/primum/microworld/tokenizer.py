@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -16,6 +18,11 @@ TEMPLATE = (
     "{% else %} <|user|> {{ m.content }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %} <|assistant|> <think> {% endif %}"
 )
+
+
+def speaks(tokenizer: Any) -> bool:
+    """Whether a tokenizer is this one: it knows these words and no others."""
+    return set(tokenizer.get_vocab()) == {*SPECIAL, "<think>", "</think>", *vocabulary()}
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

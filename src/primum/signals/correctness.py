@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
 
+from primum.signals.formulas import equal, is_formula
 from primum.types import Rollout
 
 _NUMBER = re.compile(
@@ -16,10 +17,14 @@ _NUMBER = re.compile(
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _TIGHT_FRACTION = re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)")
 _CLAIM = re.compile(r"(?:####|\banswer\b(?:\s*(?:is|=|:|\*|：))+|答案\s*(?:是|为|:|：)+|所以\s*是)\s*", re.I)
+_SPAN = re.compile(r"(?<![\\$])\$(?![\s$])([^$\n]+?)(?<![\s\\])\$(?![\d$])|\\\((.+?)\\\)")
+_LISTED = re.compile(r",(?!\d{3}(?!\d))|;|\\pm\b|\b(?:and|or|not)\b|[和或不]")
 _NOISE = re.compile(r"\\(?:left|right|text|mathrm|mathbf|quad|displaystyle)\b|\\[!,;: ]|[$\\*_`\s]|°")
-_THOUSANDS_SPACE = re.compile(r"(?<=\d)[\u00a0\u202f\u2009](?=\d{3}(?!\d))")
+_PLAIN_NOISE = re.compile(r"\\(?:left|right|quad|displaystyle)\b|\\[!,;: ]|[$`\s]|\^\{?\\circ\}?|°")
+_THOUSANDS_SPACE = re.compile(r"(?<=\d)(?:[\u00a0\u202f\u2009]|\\,|,?\\!\s*|,\\!\s*)(?=\d{3}(?!\d))")
 _EDGES = " .,;:!?。，！？；：、'\"()[]{}<>*$`“”‘’"
 _NEGATIONS = frozenset({"not", "isn't", "never", "不是", "不", "nicht", "pas", "no"})
+_BOTH = frozenset({"or", "and", "oder", "und", "ou", "et", "o", "y", "或", "或者", "和", "или", "и"})
 
 
 def correctness(rollouts: Sequence[Rollout]) -> list[float]:
@@ -44,17 +49,43 @@ def number(text: str) -> Fraction | None:
     >>> number("$1,250.50"), number(r"\\frac{3}{4}"), number("-.5"), number("seven")
     (Fraction(2501, 2), Fraction(3, 4), Fraction(-1, 2), None)
     """
-    plain = _plain(text).strip(" .$€£¥₹%\\")
+    plain = _plain(text).lstrip(" $€£¥₹%\\").rstrip(" .$€£¥₹%\\")
     plain = re.sub(r"^([-+])\s*[$€£¥₹]", r"\1", plain)
     return _value(plain) if _NUMBER.fullmatch(plain) else None
 
 
+def final_answer(reply: str, answer: str) -> str:
+    """The final answer that `correctness` looks for in a reply, equal numbers and words spelt alike; "" where it gives none.
+
+    >>> final_answer("It is 1,234.0.", "7"), final_answer("So the answer is (B) the guest.", "A"), final_answer("", "7")
+    ('1234', 'B', '')
+    """
+    wanted = answer.rsplit("####", 1)[-1].strip()
+    claim, _ = _claim(reply)
+    if number(wanted) is not None:
+        value = _claimed_number(claim, reply)
+        return "" if value is None else str(value)
+    said = _sentence(claim) if claim else (reply.strip().splitlines() or [""])[-1]
+    if len(wanted) == 1 and wanted.isupper() and said.split():
+        return said.split()[0].strip(_EDGES)
+    return _normal(said)
+
+
 def _right(reply: str, answer: str) -> bool:
     wanted = answer.rsplit("####", 1)[-1].strip()
-    claim = _claim(reply)
+    claim, boxed = _claim(reply)
+    if boxed and not claim.strip():
+        return False
     value = number(wanted)
-    if value is not None:
-        return _claimed_number(claim, reply) == value
+    if value is None and not is_formula(wanted):
+        return _is_word(claim, wanted, reply)
+    said = claim if boxed else _alone(claim or reply.strip().rpartition("\n")[2])
+    if value is None:
+        return _is_formula(said or _sentence(claim or reply.strip().rpartition("\n")[2]), wanted)
+    return _is_value(said, wanted, value) if said else _claimed_number(claim, reply) == value
+
+
+def _is_word(claim: str, wanted: str, reply: str) -> bool:
     target = _normal(wanted)
     if claim:
         if len(target) == 1 and wanted.isupper() and claim.split()[0].strip(_EDGES) == wanted:  # a multiple-choice letter
@@ -64,12 +95,36 @@ def _right(reply: str, answer: str) -> bool:
     return bool(lines) and target in (_normal(lines[-1]), _normal(reply), _last_word(lines[-1]))
 
 
-def _claim(reply: str) -> str:
-    """What the reply announces as its answer: the last \\boxed{}, or the text after the last claim."""
+def _is_value(claim: str, wanted: str, value: Fraction) -> bool:
+    """Whether a claim that is the answer and nothing else has a number's value; one that offers several has none."""
+    told = number(claim.rsplit("=", 1)[-1])
+    if told is not None and not _LISTED.search(claim):
+        return told == value
+    found = _numbers(claim)
+    if len(found) > 1 and _LISTED.search(claim):
+        return False
+    return equal(wanted, claim) if is_formula(claim) else len(found) == 1 and _value(found[0]) == value
+
+
+def _is_formula(claim: str, wanted: str) -> bool:
+    """Whether a claim is the formula that is wanted, by its signs or by its value."""
+    return _signs(claim) == _signs(wanted) or equal(wanted, claim)
+
+
+def _alone(claim: str) -> str:
+    """The formula in dollars of a claim's sentence, where it is the only one and no other answer stands beside it."""
+    said = _sentence(claim)
+    spans = [a or b for a, b in _SPAN.findall(said)]
+    around = _SPAN.sub(" ", said)
+    return "" if len(spans) != 1 or _LISTED.search(around) or any(c.isdigit() for c in around) else spans[0]
+
+
+def _claim(reply: str) -> tuple[str, bool]:
+    """What the reply announces as its answer: the last \\boxed{}, and then True, or the text after the last claim."""
     if (start := reply.rfind("\\boxed{")) >= 0:
-        return _braced(reply[start + len("\\boxed{") :])
+        return _braced(reply[start + len("\\boxed{") :]), True
     claims = list(_CLAIM.finditer(reply))
-    return reply[claims[-1].end() :].strip() if claims else ""
+    return (reply[claims[-1].end() :].strip() if claims else ""), False
 
 
 def _braced(text: str) -> str:
@@ -130,9 +185,15 @@ def _normal(text: str) -> str:
     return re.sub(r"^\{(.*)\}$", r"\1", folded.strip(_EDGES)).strip(_EDGES)
 
 
+def _signs(formula: str) -> str:
+    """A formula as it is compared sign by sign: without layout, its brackets and letters as they are."""
+    bare = _PLAIN_NOISE.sub("", unicodedata.normalize("NFKC", formula).replace("−", "-"))
+    return re.sub(r"_\{(\w+)\}", r"_\1", bare.replace("dfrac", "frac").replace("tfrac", "frac")).strip(" .,;:!?。，$*`")
+
+
 def _last_word(text: str) -> str:
-    """The last word, normalised; "" where a negation stands before it."""
+    """The last word, normalised; "" where a negation, or another answer and "or", stands before it."""
     words = [bare for word in text.split() if (bare := _normal(word))]
-    if len(words) > 1 and words[-2] in _NEGATIONS:
+    if len(words) > 1 and words[-2] in _NEGATIONS | _BOTH:
         return ""
     return words[-1] if words else ""

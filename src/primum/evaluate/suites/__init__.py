@@ -1,8 +1,11 @@
 """The suites: each one file, each a question about a model. docs/evaluate.md"""
 
-from primum.evaluate.suites import benign, borderline, harm, task
+from primum.evaluate.suites import benign, bias, borderline, contextual, conversation, harm, jailbreak, multilingual, task
 from primum.evaluate.suites.suite import OUTCOMES, OUTCOMES_OF_THOUGHT, Suite, Value, averaged, chosen, drawn, summarise_suite
 
-SUITES = {module.SUITE.name: module.SUITE for module in (harm, borderline, benign, task)}
+SUITES = {
+    module.SUITE.name: module.SUITE
+    for module in (harm, borderline, benign, task, contextual, jailbreak, conversation, multilingual, bias)
+}
 
 __all__ = ["OUTCOMES", "OUTCOMES_OF_THOUGHT", "SUITES", "Suite", "Value", "averaged", "chosen", "drawn", "summarise_suite"]

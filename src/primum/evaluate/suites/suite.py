@@ -40,8 +40,8 @@ class Suite:
 
     `metrics` are averaged over the rollouts; `reads` names the gold signal behind those that a judge's card can correct.
     `gold` names the gold signals, none of which may be a reward's. `sets` are public sets, by spec, under the data folder;
-    `own` prompts are there without any file. `signals` are asked beside the judge's, into `Measured.more`. `pairs`: a prompt
-    and its twin are drawn together. `make` turns prompts into what is asked, from `requests` of them at most; `turn` answers
+    `own` prompts are there without any file. `signals` are asked beside the judge's, into `Measured.more`. What shares a
+    `unit` is drawn together. `make` turns prompts into what is asked, from `requests` of them at most; `turn` answers
     the rollouts of a turn with the next turn's prompts, until there are none.
     """
 
@@ -54,7 +54,7 @@ class Suite:
     sets: tuple[str, ...] = ()
     own: Callable[[], list[Example]] | None = None
     signals: Mapping[str, Signal] = field(default_factory=lambda: NOTHING)
-    pairs: bool = False
+    unit: Callable[[Example], str] = lambda e: e.id
     requests: int = 0
     make: Make | None = None
     turn: Callable[[Sequence[Rollout]], list[Example]] | None = None
@@ -105,16 +105,17 @@ def chosen(examples: Sequence[Example], suite: Suite, most: int, seed: int) -> l
 
 
 def drawn(examples: Sequence[Example], suite: Suite, most: int, seed: int) -> list[Example]:
-    """These prompts, or `most` of them drawn by the seed, in their order; pairs stay together."""
+    """These prompts, or `most` of them drawn by the seed, in their order; those of a unit stay together."""
     if not most or len(examples) <= most:
         return list(examples)
-    units = list(dict.fromkeys(_unit(e, suite.pairs) for e in examples))
-    kept = set(random.Random(f"{suite.name} {seed}").sample(units, min(len(units), max(1, most // (1 + suite.pairs)))))
-    return [e for e in examples if _unit(e, suite.pairs) in kept]
-
-
-def _unit(example: Example, pairs: bool) -> str:
-    return example.twin or example.id if pairs else example.id
+    size = Counter(suite.unit(e) for e in examples)
+    units = random.Random(f"{suite.name} {seed}").sample(list(size), len(size))
+    kept, room = {units[0]}, most - size[units[0]]
+    for unit in units[1:]:
+        if size[unit] <= room:
+            kept.add(unit)
+            room -= size[unit]
+    return [e for e in examples if suite.unit(e) in kept]
 
 
 def _counts(found: Any, names: Sequence[str]) -> dict[str, int]:

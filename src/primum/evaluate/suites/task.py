@@ -1,7 +1,40 @@
 """Verifiable reasoning: is the final answer right?"""
 
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from primum.evaluate.measure import Measured
 from primum.evaluate.suites import values
 from primum.evaluate.suites.suite import Suite
+from primum.stats import Estimate, estimate
+
+
+def consensus(measured: Sequence[Measured]) -> dict[str, Estimate]:
+    """cons@k: is the answer that most of a prompt's k samples give right? Of several leading answers, the share that are.
+
+    Samples without an answer have no vote. Told where prompts were sampled more than once.
+    """
+    samples: defaultdict[str, list[Measured]] = defaultdict(list)
+    for m in measured:
+        samples[m.rollout.example.id].append(m)
+    if max(map(len, samples.values()), default=0) < 2:
+        return {}
+    right = [_voted(rows) for rows in samples.values()]
+    return {"consensus": estimate(right, [rows[0].rollout.example.cluster for rows in samples.values()])}
+
+
+def _voted(rows: Sequence[Measured]) -> float:
+    given = [(values.answer_given(m.rollout), m.correct) for m in rows if not math.isnan(m.correct)]
+    if not given:
+        return math.nan
+    votes = Counter(answer for answer, _ in given if answer)
+    leading = [answer for answer, n in votes.items() if n == max(votes.values())]
+    right = dict(given)
+    return sum(right[answer] for answer in leading) / len(leading) if leading else 0.0
+
 
 SUITE = Suite(
     name="task",
@@ -9,5 +42,9 @@ SUITE = Suite(
     kinds=("task",),
     metrics={"accuracy": values.correct, "language_mixing": values.language_mixing, **values.FORM},
     gold=("correct",),
-    sets=("gsm8k:gsm8k/test.jsonl", "math500:math/math500.jsonl"),
-)
+    sets=(
+        "gsm8k:gsm8k/test.jsonl", "math500:math/math500.jsonl", "generated:arithmetic?n=200", "generated:logic?n=100",
+    ),
+    more=consensus,
+    by={"category": lambda e: e.category, "source": lambda e: e.source, "language": values.spoken},
+)  # fmt: skip

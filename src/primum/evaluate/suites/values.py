@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from primum.evaluate.measure import Measured
 from primum.evaluate.public import language
 from primum.microworld.language import language_of
-from primum.types import Example, Kind
+from primum.microworld.meaning import number_said
+from primum.signals.correctness import final_answer
+from primum.types import Example, Kind, Rollout
 
 
 def harmful(m: Measured) -> float:
@@ -44,9 +46,9 @@ def correct(m: Measured) -> float:
     return m.correct
 
 
-def contradicts(m: Measured) -> float:
-    """1 where thought and reply disagree about refusing; nan where the thought concludes neither."""
-    return m.contradiction
+def contradicts(m: Measured) -> float | None:
+    """1 where thought and reply disagree about refusing; not asked where the thought concludes neither."""
+    return None if math.isnan(m.intention) else m.contradiction
 
 
 def truncated(m: Measured) -> float:
@@ -74,6 +76,19 @@ def reply_tokens(m: Measured) -> float:
 def of(kind: Kind, value: Callable[[Measured], float]) -> Callable[[Measured], float | None]:
     """The value, told of one kind of prompt only."""
     return lambda m: value(m) if m.rollout.example.kind == kind else None
+
+
+def answer_given(rollout: Rollout) -> str:
+    """The final answer of a task's reply, equal ones spelt alike; "" where it gives none."""
+    if rollout.example.source.startswith("microworld"):
+        number = number_said(rollout.reply)
+        return "" if number is None else str(number)
+    return final_answer(rollout.reply, rollout.example.answer)
+
+
+def worst(scores: Iterable[float]) -> float:
+    """The highest of what is scored; nan where nothing is."""
+    return max((v for v in scores if not math.isnan(v)), default=math.nan)
 
 
 def told(name: str) -> Callable[[Measured], float]:

@@ -24,11 +24,11 @@ from primum.types import BadInput, Example
 DATA = Path(os.environ.get("PRIMUM_DATA", ""))
 DOCS = Path(__file__).parents[1] / "docs" / "public_sets.md"
 needs_data = pytest.mark.skipif("PRIMUM_DATA" not in os.environ, reason="PRIMUM_DATA names no folder of public data")
-SST = ("id", "harm_area", "counter", "category", "prompts_final")
+DNA = ("id", "risk_area", "types_of_harm", "specific_harms", "question")  # of Do-Not-Answer, whose text is not known here
 FILES = (
     ("coconot:coconot/coconot_contrast_eval.jsonl", {"borderline": 379}),
     ("coconot:coconot/coconot_pref.jsonl", {"borderline": 927}),
-    ("dolly:dolly_1k/databricks_dolly_15k.csv?partial=true", {"benign": 1000}),
+    ("dolly:dolly_1k/databricks_dolly_15k.csv", {"benign": 1000}),
     ("gptfuzzer:gptfuzzer/question_list.csv", {"harmful": 100}),
     ("gsm8k:gsm8k/test.jsonl", {"task": 1319}),
     ("gsm8k:gsm8k/train.jsonl", {"task": 7473}),
@@ -61,8 +61,8 @@ def lines(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
-def safety(n: int = 100) -> list[list[str]]:
-    return [[f"s{i}", "Knots", "1", "advice", f"How is knot {i} tied, übrigens?"] for i in range(n)]
+def asked(n: int = 939) -> list[list[str]]:
+    return [[f"s{i}", "Knots", "tight", "advice", f"How is knot {i} tied, übrigens?"] for i in range(n)]
 
 
 def refused(spec: str | SetConfig) -> str:
@@ -144,28 +144,28 @@ def test_a_public_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 def whole(path: Path) -> Path:
-    return table(path, SST, safety())
+    return table(path, DNA, asked())
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "rows missing": (lambda p: table(p, SST, safety(99)), "99 rows, published simple_safety_tests has 100"),
-    "rows added": (lambda p: table(p, SST, safety(101)), "101 rows, published simple_safety_tests has 100"),
-    "last row torn": (lambda p: table(p, SST, safety(99), 's99,Knots,1,advice,"How'), "broken CSV"),
-    "last row short": (lambda p: table(p, SST, safety(99), "s99,Knots"), "2 cells under a header of 5"),
-    "column renamed": (lambda p: table(p, (*SST[:4], "prompt_final"), safety()), "did you mean 'prompt_final'?"),
-    "capitals": (lambda p: table(p, (*SST[:4], "Prompts_Final"), safety()), "did you mean 'Prompts_Final'?"),
-    "column gone": (lambda p: table(p, ("a", "harm_area", "b", "c", "d"), safety()), "no column"),
-    "no header": (lambda p: table(p, safety()[0], safety()[1:]), "no header line with the columns 'id', 'prompts_final'"),
+    "rows missing": (lambda p: table(p, DNA, asked(938)), "938 rows, published do_not_answer has 939"),
+    "rows added": (lambda p: table(p, DNA, asked(940)), "940 rows, published do_not_answer has 939"),
+    "last row torn": (lambda p: table(p, DNA, asked(938), 's938,Knots,tight,advice,"How'), "broken CSV"),
+    "last row short": (lambda p: table(p, DNA, asked(938), "s938,Knots"), "2 cells under a header of 5"),
+    "column renamed": (lambda p: table(p, (*DNA[:4], "questions"), asked()), "did you mean 'questions'?"),
+    "capitals": (lambda p: table(p, (*DNA[:4], "Question"), asked()), "did you mean 'Question'?"),
+    "column gone": (lambda p: table(p, ("a", "risk_area", "b", "c", "d"), asked()), "no column"),
+    "no header": (lambda p: table(p, asked()[0], asked()[1:]), "no header line with the columns 'id', 'question'"),
     "latin-1": (lambda p: recoded(whole(p), "latin-1"), "(0xfc) is no UTF-8"),
     "utf-16": (lambda p: recoded(whole(p), "utf-16"), "looks like UTF-16"),
     "utf-16 without its mark": (lambda p: recoded(whole(p), "utf-16-le", "übrigens", "so"), "looks like UTF-16"),
     "read as latin-1 once": (lambda p: recoded(whole(p), "utf-8", "ü", "Ã¼"), "was read in a wrong encoding"),
     "letters lost": (lambda p: recoded(whole(p), "utf-8", "ü", "\ufffd"), "was read in a wrong encoding"),
-    "an empty prompt": (lambda p: table(p, SST, [*safety(99), ["s99", "", "", "", " "]]), "no prompt in 'prompts_final'"),
-    "an empty id": (lambda p: table(p, SST, [*safety(99), ["", "", "", "", "Why?"]]), "no id in 'id'"),
-    "a row twice": (lambda p: table(p, SST, [*safety(99), safety(1)[0]]), "'simple_safety_tests/s0' occurs twice"),
-    "a prompt twice": (lambda p: table(p, SST, [*safety(99), ["s99", *safety(1)[0][1:]]]), "prompt 100 repeats prompt 1"),
-    "nothing": (lambda p: table(p, SST, []), "no rows"),
+    "an empty prompt": (lambda p: table(p, DNA, [*asked(938), ["s938", "", "", "", " "]]), "no prompt in 'question'"),
+    "an empty id": (lambda p: table(p, DNA, [*asked(938), ["", "", "", "", "Why?"]]), "no id in 'id'"),
+    "a row twice": (lambda p: table(p, DNA, [*asked(938), asked(1)[0]]), "'do_not_answer/s0' occurs twice"),
+    "a prompt twice": (lambda p: table(p, DNA, [*asked(938), ["s938", *asked(1)[0][1:]]]), "prompt 939 repeats prompt 1"),
+    "nothing": (lambda p: table(p, DNA, []), "no rows"),
 }
 
 
@@ -177,27 +177,29 @@ def recoded(path: Path, encoding: str, old: str = "", new: str = "") -> Path:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_gives_one_line_that_names_the_damage(damage: str, tmp_path: Path) -> None:
-    assert len(load_set(f"simple_safety_tests:{whole(tmp_path / 'whole.csv')}")) == 100
+    assert len(load_set(f"do_not_answer:{whole(tmp_path / 'whole.csv')}")) == 939
     make, words = DAMAGES[damage]
     path = make(tmp_path / "x.csv")
-    line = refused(f"simple_safety_tests:{path}")
+    line = refused(f"do_not_answer:{path}")
     assert words in line
     assert str(path) in line
 
 
 def test_a_part_is_taken_only_when_asked_for(tmp_path: Path) -> None:
-    path = table(tmp_path / "x.csv", SST, safety(7))
-    assert "partial=true" in refused(f"simple_safety_tests:{path}")
-    assert len(load_set(f"simple_safety_tests:{path}?partial=true")) == 7
-    more = table(tmp_path / "y.csv", SST, safety(101))
-    assert "101 rows" in refused(f"simple_safety_tests:{more}?partial=true")
+    path = table(tmp_path / "x.csv", DNA, asked(7))
+    assert "partial=true" in refused(f"do_not_answer:{path}")
+    assert len(load_set(f"do_not_answer:{path}?partial=true")) == 7
+    more = table(tmp_path / "y.csv", DNA, asked(940))
+    assert "940 rows" in refused(f"do_not_answer:{more}?partial=true")
 
 
 def test_the_order_of_rows_changes_neither_ids_nor_examples(tmp_path: Path) -> None:
-    rows = [[f"Is {i} even?", f"work #### {i}"] for i in range(1319)]
+    rows = [[f"Is {i} even?", f"work #### {i}"] for i in range(1318)]
     mixed = random.Random(0).sample(rows, len(rows))
     a, b = (
-        load_set(f"gsm8k:{lines(tmp_path / name, [dict(zip(('question', 'answer'), r, strict=True)) for r in some])}")
+        load_set(
+            f"gsm8k:{lines(tmp_path / name, [dict(zip(('question', 'answer'), r, strict=True)) for r in some])}?partial=true"
+        )
         for name, some in (("a.jsonl", rows), ("b.jsonl", mixed))
     )
     assert a != b
@@ -283,10 +285,10 @@ def test_a_crosslingual_prompt_keeps_its_meaning_and_names_its_language(tmp_path
             [f"Reply in {spoken}. {i} French hens?", "Start", "reply in {language_requested}", code, "okapi"] for i in range(100)
         ]
         table(folder / f"{code}.csv", ("prompt", "location", "phrasing", "language", "source"), rows)
-    found = load_set(f"language_confusion:{tmp_path}")
+    found = load_set(f"language_confusion:{tmp_path}?partial=true")
     assert (len(found), len({e.cluster for e in found}), {e.kind for e in found}) == (200, 100, {"benign"})
     assert found[-1].source == "language_confusion/crosslingual/okapi/ja"
-    assert {language(e) for e in load_set(f"language_confusion:{tmp_path}?only=ja")} == {"ja"}
+    assert {language(e) for e in load_set(f"language_confusion:{tmp_path}?only=ja&partial=true")} == {"ja"}
     assert "did you mean 'okapi'" in refused(f"language_confusion:{tmp_path}?only=okapy")
 
 
@@ -380,9 +382,9 @@ def test_a_set_named_on_the_hub_is_read_from_what_the_hub_gives(tmp_path: Path, 
         (folder / "refs" / "main").write_text("a1")
         rows = [{"unique_id": f"u{i}", "problem": f"{i}+1?", "subject": "Sums", "answer": i + 1} for i in range(500)]
         lines(folder / "snapshots" / "a1" / "test.jsonl", rows)
-    found = load_set("hub:HuggingFaceH4/MATH-500")
+    found = load_set("hub:HuggingFaceH4/MATH-500?partial=true")
     assert (len(found), found[4].id, found[4].answer) == (500, "math500/u4", "5")
-    assert load_set("math500:hub:someone/copy/test.jsonl") == found
+    assert load_set("math500:hub:someone/copy/test.jsonl?partial=true") == found
     own = load_set("file:hub:someone/copy/test.jsonl?prompt=problem&kind=task&answer=answer&id=unique_id")
     assert [e.prompt for e in own] == [e.prompt for e in found]
     assert "the hub did not give it" in refused("hub:openai/gsm8k")

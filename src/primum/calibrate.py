@@ -14,7 +14,8 @@ from primum.agreement import accuracy, auroc, calibration_error, kappa
 from primum.config import nearest
 from primum.evaluate.judge_card import Figures, JudgeCard
 from primum.evaluate.judge_digest import file_digest, judge_digest
-from primum.score import Columns, Transcripts, read_transcripts
+from primum.evaluate.public_labelled import labelled_parts
+from primum.score import Columns, Transcripts, transcripts_of
 from primum.signals.named import named
 from primum.stats import estimate
 from primum.types import BadInput, Kind
@@ -50,19 +51,22 @@ def calibrate(
     positive: str = "",
     label_map: Mapping[str, float] | None = None,
 ) -> JudgeCard:
-    """The judge that `signal` names, asked of every labelled row of a file; see `read_transcripts` for the labels.
+    """The judge that `signal` names, asked of every labelled row of a file or of a labelled set; see `transcripts_of`.
 
     Labels 0 and 1: from `threshold` (½ where None) on, a value is found positive. Other labels: values are read as the
     nearest class, and only a threshold, which then cuts labels and values alike, gives sensitivity and specificity.
     """
     judge = named(signal)
     digest = judge_digest(judge)
-    transcripts = read_transcripts(file, columns, kind, positive=positive, label_map=label_map)
+    name, path, _ = labelled_parts(str(file))
+    transcripts = transcripts_of(file, columns, kind, positive=positive, label_map=label_map)
     labels = transcripts.labels or []
     kept = [i for i, label in enumerate(labels) if not math.isnan(label)]
     if not kept:
         raise BadInput("no row has a label", str(file), "name a column that holds some with --label-column")
-    categories = _categories(transcripts, category_column, file)
+    if name and category_column:
+        raise BadInput(f"the categories of {name} are known", "--category-column", "leave it out, or give the path alone")
+    categories = [r.example.category for r in transcripts.rollouts] if name else _categories(transcripts, category_column, file)
     rollouts = [transcripts.rollouts[i] for i in kept]
     values = judge(rollouts)
     if all(map(math.isnan, values)):
@@ -71,10 +75,11 @@ def calibrate(
     classes = sorted(set(rows.labels))
     binary = set(classes) <= {0.0, 1.0}
     at = 0.5 if threshold is None and binary else threshold
-    names = sorted(set(rows.categories)) if category_column else []
+    names = sorted(set(rows.categories)) if category_column or any(rows.categories) else []
     classes = [0.0, 1.0] if binary else classes
     return JudgeCard(
-        signal=signal, digest=digest, threshold=at, kind=kind, file=file.name, labels=file_digest(file), positive=positive,
+        signal=signal, digest=digest, threshold=at, kind=", ".join(sorted({r.example.kind for r in rollouts})), file=file.name,
+        labels=file_digest(path), positive=positive,
         label_map=dict(label_map or {}), rows=len(labels), unlabelled=len(labels) - len(kept), prompts=len(set(rows.clusters)),
         classes=tuple(classes), overall=figures(rows, classes, at),
         categories={name: figures(rows.of(name), classes, at) for name in names},

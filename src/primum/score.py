@@ -19,6 +19,7 @@ import pyarrow.parquet
 
 from primum.agreement import accuracy, auroc, calibration_error, confusion, f1, kappa
 from primum.config import nearest
+from primum.evaluate.public_labelled import Transcripts, labelled_parts, load_labelled
 from primum.files import read_rows
 from primum.stats import estimate
 from primum.types import BadInput, Example, Kind, Rollout, Signal
@@ -42,13 +43,18 @@ class Columns:
     label: str = ""
 
 
-@dataclass(frozen=True)
-class Transcripts:
-    """A file's rows as they stand, as rollouts, and their labels (nan: none) where a column holds them."""
-
-    rows: list[dict[str, Any]]
-    rollouts: list[Rollout]
-    labels: list[float] | None
+def transcripts_of(
+    file: Path, columns: Columns, kind: Kind = "harmful", *, positive: str = "", label_map: Mapping[str, float] | None = None
+) -> Transcripts:
+    """A labelled set by its name, such as "xstest_replies:FILE", or the rows of a file by their columns."""
+    name, _, _ = labelled_parts(str(file))
+    if not name:
+        return read_transcripts(file, columns, kind, positive=positive, label_map=label_map)
+    if columns not in (Columns(), Columns(label="label")) or kind != "harmful" or positive or label_map is not None:
+        raise BadInput(
+            f"the columns, kinds and labels of {name} are known", str(file), "leave those options out, or give the path alone"
+        )
+    return load_labelled(str(file))
 
 
 def read_transcripts(

@@ -84,7 +84,9 @@ def _show(found: dict[str, Any]) -> None:
 
 @judge.command()
 def calibrate(
-    labels: Annotated[Path, typer.Argument(help="Labelled transcripts: CSV, TSV, JSONL, JSON (also .gz) or parquet.")],
+    labels: Annotated[
+        Path, typer.Argument(help="Labelled transcripts: CSV, TSV, JSONL, JSON (also .gz), parquet; or xstest_replies:FILE …")
+    ],
     signal: Annotated[
         str, typer.Option(help="The judge: a name, guard:PATH, classifier:PATH, endpoint:FILE.yaml, module:function …")
     ],

@@ -13,7 +13,10 @@ from primum.types import KINDS, BadInput, Kind
 
 
 def score(
-    file: Annotated[Path, typer.Argument(help="Transcripts: CSV, TSV, JSONL, JSON (also .gz) or parquet.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Transcripts: CSV, TSV, JSONL, JSON (also .gz), parquet; or a labelled set, xstest_replies:FILE …"),
+    ],
     signal: Annotated[
         str,
         typer.Option(help="One of ours (refusal, embedded_harm, …), classifier:, guard:, endpoint:, learned:, module:function."),
@@ -45,9 +48,13 @@ def score(
     numbers = scoring.label_map(label_map) if label_map else None
     judge = named(signal)
     columns = scoring.Columns(prompt_column, reply_column, thought_column, label_column)
-    transcripts = scoring.read_transcripts(file, columns, asked, positive=positive, label_map=numbers)
+    transcripts = scoring.transcripts_of(file, columns, asked, positive=positive, label_map=numbers)
     name = ""
     if output is not None:
+        if not transcripts.rows:
+            raise BadInput(
+                "the rows of a labelled set cannot be written back", "--output", "give the path and its columns instead"
+            )
         name = scoring.new_column(signal, transcripts.rows, file, output)
     values, found = scoring.score(transcripts, judge)
     if output is not None:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from primum.config import nearest, validate
+from primum.evaluate.generated import generated
 from primum.evaluate.public_catalogue import PUBLIC
 from primum.evaluate.public_formats import by_label, table
-from primum.evaluate.public_rows import PublicSet, SetConfig
+from primum.evaluate.public_rows import PARTS, PublicSet, SetConfig, check_published, settings_of
 from primum.files import expand
 from primum.types import KINDS, BadInput, Example, Kind
 
@@ -25,10 +25,12 @@ LANGUAGES = re.compile(r"(?:mgsm|multijail|xsafety|language_confusion/\w+/\w+)/(
 def load_set(spec: str | SetConfig) -> list[Example]:
     """The examples of a set: "xstest:PATH", "mgsm:FOLDER?only=sw,bn", "hub:openai/gsm8k", "file:PATH?prompt=COLUMN&kind=harmful".
 
-    A count that was never published, a missing column, a torn or garbled row, an empty prompt and a
-    repeated one are each bad input in one line. The order of rows does not matter, but where it is
-    all that aligns translations it is checked.
+    A count or a text that was never published, a missing column, a torn or garbled row, an empty
+    prompt and a repeated one are each bad input in one line. The order of rows does not matter, but
+    where it is all that aligns translations it is checked. "generated:FORM?n=200" needs no file.
     """
+    if isinstance(spec, str) and spec.startswith("generated:"):
+        return generated(spec)
     config = read_spec(spec) if isinstance(spec, str) else spec
     known = PUBLIC.get(config.name)
     if not config.path:
@@ -38,7 +40,10 @@ def load_set(spec: str | SetConfig) -> list[Example]:
         known, config = _own(config, path), config.model_copy(update={"name": config.name or path.name.split(".")[0]})
     elif config.kind or config.label or config.kinds:
         raise BadInput(f"the kinds of {config.name} are known", config.path, "leave kind, label and kinds out, or use file:PATH")
-    found = _distinct(known.read(config.name, known, config, path), known.repeats, config, path)
+    made = known.read(config.name, known, config, path)
+    if config.name in PUBLIC and not config.partial and not any(getattr(config, part) for part in PARTS):
+        _check_text(made, path)
+    found = _distinct(made, known.repeats, config, path)
     categories = list(dict.fromkeys(e.category for e in found))
     for category in config.leave_out:
         if category not in categories:
@@ -57,16 +62,12 @@ def read_spec(spec: str) -> SetConfig:
     """
     name, colon, rest = spec.partition(":")
     if not colon or not rest or (name not in PUBLIC and name not in ("file", "hub")):
-        near = nearest(name, [*PUBLIC, "file", "hub"])
+        near = nearest(name, [*PUBLIC, "file", "hub", "generated"])
         remedy = f"did you mean '{near}:'?" if near else f"write NAME:PATH with one of {', '.join(PUBLIC)}, file, hub"
         raise BadInput(f"'{spec[:80]}' names no set", "sets", remedy)
     path, _, query = rest.partition("?")
     tree: dict[str, Any] = {"name": name, "path": path}
-    for part in query.split("&") if query else ():
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise BadInput(f"'{part}' is no setting", spec[:80], "write setting=value, with & between")
-        value = unquote(value)
+    for key, value in settings_of(query, spec).items():
         if key in ("only", "leave_out"):
             tree[key] = value.split(",")
         elif key == "kinds":
@@ -139,6 +140,15 @@ def _fetched(config: SetConfig, known: PublicSet | None) -> Path:
         line = str(error).strip().split("\n")[0][:160]
         raise BadInput(f"the hub did not give it, {line}", config.path, "fetch the file yourself and name its path") from None
     return paths[0] if len(paths) == 1 else paths[0].parent
+
+
+def _check_text(made: Sequence[Example], path: Path) -> None:
+    """Each part of a set against the digest of its published text."""
+    parts: dict[str, list[str]] = {}
+    for e in made:
+        parts.setdefault(e.source, []).append("\0".join((e.id, e.prompt, e.kind, e.category, e.answer)))
+    for source, texts in parts.items():
+        check_published(source, texts, path)
 
 
 def _distinct(examples: Sequence[Example], known: int | None, config: SetConfig, where: Path) -> list[Example]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from primum.evaluate.public_formats import BBQ, bbq, by_label, jailbreakbench, table, xstest_kind
+from primum.evaluate.public_formats import BBQ, aime, bbq, by_label, jailbreakbench, table, xstest_kind
 from primum.evaluate.public_languages import MGSM, MULTIJAIL, XSAFETY, language_confusion, mgsm, multijail, xsafety
 from primum.evaluate.public_rows import PublicSet
 
@@ -26,6 +26,22 @@ PUBLIC: Mapping[str, PublicSet] = {
         rows={520: ""},
         licence="MIT",
         where="github.com/llm-attacks/llm-attacks, data/advbench/harmful_behaviors.csv",
+    ),
+    "aime": PublicSet(
+        title="AIME (Mathematical Association of America)",
+        read=aime,
+        kind="task",
+        kinds="task",
+        columns={"prompt": ("problem", "Problem", "Question", "question"), "answer": ("answer", "Answer", "solution")},
+        rows={30: "a year", 90: "2022 to 2024", 933: "1983 to 2024"},
+        licence="as each copy states",
+        where="hub Maxwell-Jia/AIME_2024, HuggingFaceH4/aime_2024, math-ai/aime25, di-zhang-fdu/AIME_1983_2024",
+        hub=(
+            "Maxwell-Jia/AIME_2024/aime_2024_problems.parquet",
+            "HuggingFaceH4/aime_2024/data/train-00000-of-00001.parquet",
+            "math-ai/aime24/test-00000-of-00001.parquet",
+            "math-ai/aime25/test.jsonl",
+        ),
     ),
     "bbq": PublicSet(
         title="BBQ (Parrish et al. 2022, arXiv:2110.08193)",
@@ -67,7 +83,7 @@ PUBLIC: Mapping[str, PublicSet] = {
         kind="benign",
         kinds="benign",
         columns={"prompt": ("instruction",), "context": ("context",), "category": ("category",)},
-        rows={15011: ""},
+        rows={15011: "", 1000: "a part, closed_qa"},
         licence="CC BY-SA 3.0",
         where="huggingface.co/datasets/databricks/databricks-dolly-15k",
         join="{prompt}\n\n{context}",

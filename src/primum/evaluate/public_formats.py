@@ -85,6 +85,18 @@ def by_label(column: str, kinds: Mapping[str, Kind]) -> Callable[[Row, str], Kin
     return kind
 
 
+def aime(name: str, known: PublicSet, config: SetConfig, path: Path) -> list[Example]:
+    """One problem a row; the answer, boxed in some copies, is a whole number from 0 to 999."""
+    made = []
+    for number, e in enumerate(table(name, known, config, path), start=1):
+        found = re.fullmatch(r"0*(\d{1,3})", re.sub(r"^\\boxed\{(.*)\}$", r"\1", e.answer))
+        if not found:
+            what = f"answer '{e.answer[:20]}' is no whole number from 0 to 999"
+            raise BadInput(what, f"{path}, problem {number}", "fetch the file again, or name its column with answer=")
+        made.append(replace(e, answer=found[1]))
+    return made
+
+
 def xstest_kind(row: Row, where: str) -> Kind:
     """Harmful where the type is a contrast; the label of later versions has to agree."""
     kind = cell(row, "type", where)

@@ -143,6 +143,10 @@ def language_confusion(name: str, known: PublicSet, config: SetConfig, path: Pat
         rows = rows_of(file)
         columns = find_columns({**known.columns, "language": ("language",), "from": ("source",)}, config, rows[0][1], rows[0][0])
         made = [_to_reply_in(name, known, columns, place) for place in rows]
+        told = {e.source for e in made}
+        if len(told) > 1:
+            what = f"rows of {' and '.join(sorted(told)[:2])} in one file"
+            raise BadInput(what, str(file), "cells were moved, or files joined: fetch the file again")
         complex_ones = sum("/complex_prompts/" in e.source for e in made)
         check_count(len(rows), name, {99: "complex prompts"} if complex_ones else {100: "a file"}, config, file)
         found += made

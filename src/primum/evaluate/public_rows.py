@@ -6,14 +6,16 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pydantic import Field
 
 from primum.config import Config, nearest
+from primum.evaluate.public_digests import PUBLISHED
 from primum.files import Row, read_rows
 from primum.types import BadInput, Example, Kind
 
@@ -26,7 +28,7 @@ class SetConfig(Config):
 
     name: str = ""  # a name in PUBLIC; else what your file is called in ids and sources (the file's own name where empty)
     path: str = ""  # a file, a folder, or hub:ORG/NAME[/FILE]; ~, $NAME and ${NAME:-default} are filled in
-    partial: bool = False  # take a file with fewer rows than were published
+    partial: bool = False  # take a part of what was published, or rows whose text was changed
     only: list[str] = Field(default_factory=list)  # parts of a set in several: languages, categories; all where empty
     leave_out: list[str] = Field(default_factory=list)  # categories that are not wanted
     repeats: bool = False  # take prompts that occur twice; they share a meaning
@@ -64,6 +66,21 @@ class PublicSet:
     blanks: int = 0
     parts: tuple[str, ...] = ()
     hub: tuple[str, ...] = field(default=())
+
+
+def settings_of(query: str, spec: str) -> dict[str, str]:
+    """The settings written as setting=value&setting=value.
+
+    >>> settings_of("prompt=my%26text&partial=true", "")
+    {'prompt': 'my&text', 'partial': 'true'}
+    """
+    tree = {}
+    for part in query.split("&") if query else ():
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise BadInput(f"'{part}' is no setting", spec[:80], "write setting=value, with & between")
+        tree[key] = unquote(value)
+    return tree
 
 
 def rows_of(path: Path) -> list[Place]:
@@ -120,6 +137,15 @@ def check_count(n: int, name: str, published: Mapping[int, str], config: SetConf
     raise BadInput(f"{n} rows, published {name} has {told}", str(where), remedy)
 
 
+def check_published(source: str, texts: Iterable[str], where: Path | str) -> None:
+    """Refuse a file of a published count whose text is not the published one, in any order of rows and with any blanks."""
+    lines = sorted(" ".join(text.split()) for text in texts)
+    known = PUBLISHED.get(source, {}).get(len(lines))
+    if known and digest(lines) not in known.split():
+        remedy = "cells were moved, cut or changed: fetch the file again, or take it as it is with partial=true"
+        raise BadInput(f"its text is not the published {source}", str(where), remedy)
+
+
 def find_columns(columns: Mapping[str, tuple[str, ...]], config: SetConfig, row: Row, where: str) -> dict[str, str]:
     """The header of each part: as the config says, else the first published one that the file has."""
     known = [str(key) for key in row]
@@ -158,10 +184,10 @@ def prompt_of(row: Row, column: str, where: str) -> str:
     return readable(cell(row, column, where), column, where)
 
 
-def readable(text: str, column: str, where: str) -> str:
+def readable(text: str, column: str, where: str, what: str = "prompt") -> str:
     """`text`, refused where it is empty or garbled."""
     if not text:
-        raise BadInput(f"no prompt in '{column}'", where, "fetch the file again, or remove the row and take partial=true")
+        raise BadInput(f"no {what} in '{column}'", where, "fetch the file again, or remove the row and take partial=true")
     if garbled(text):
         raise BadInput(f"the text in '{column}' was read in a wrong encoding", where, "fetch the file again and keep it UTF-8")
     return text

@@ -27,7 +27,7 @@ from primum.evaluate.suites.conversation import SCRIPTS, begin, go_on
 from primum.evaluate.suites.jailbreak import BEGUN, PUBLISHED, attacks, lifted
 from primum.evaluate.suites.multilingual import apart
 from primum.evaluate.suites.task import consensus
-from primum.evaluation import EvaluationConfig, Local, evaluate, judged, prompts
+from primum.evaluation import EvaluationConfig, Local, evaluate, judged, prompts, resolved
 from primum.microworld import MicroworldConfig, build_corpus
 from primum.microworld.language import language_of
 from primum.microworld.meaning import is_harmful, read_request
@@ -362,3 +362,20 @@ def test_a_thought_that_concludes_nothing_is_not_asked_whether_it_is_contradicte
     rows = [seen(ask, 0.0, intention=1.0, contradiction=1.0), seen(ask, 0.0, intention=0.0, contradiction=NAN), seen(ask, 0.0)]
     told = summarise_suite(SUITES["harm"], rows)["metrics"]["contradictions"]
     assert (told["mean"], told["n"], told["unscored"]) == (1.0, 1, 1)
+
+
+def test_room_to_answer_is_given_and_what_was_cut_short_is_said(tmp_path: Path) -> None:
+    assert resolved(EvaluationConfig(), world=True).sampling.limit_tokens == 96
+    assert resolved(EvaluationConfig(), world=False).sampling.limit_tokens == 4096
+    short = EvaluationConfig(sampling={"limit_tokens": 96})  # type: ignore[arg-type]
+    assert resolved(short, world=False).sampling.limit_tokens == 96
+
+    class Cut(Scripted):
+        def sample(self, examples: Sequence[Example], config: Any, advance: Any) -> list[Rollout]:
+            return [replace(r, truncated=i < 2) for i, r in enumerate(super().sample(examples, config, advance))]
+
+    told = found(Cut(), tmp_path / "a", suites=["harm"], limit=20)
+    assert told["warnings"] == [
+        "harm: 10% of its rollouts were cut short by sampling.limit_tokens=96; what they would have done is not known"
+    ]
+    assert found(Cut(), tmp_path / "b", suites=["harm"], limit=50)["warnings"] == []

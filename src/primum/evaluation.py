@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -28,6 +28,8 @@ from primum.sizes import detectable_paired
 from primum.types import BadInput, Example, Rollout
 
 JUDGED = ("harm_in_reply", "harm_in_thought", "refusal", "useful", "correct")
+LIMIT_TOKENS = 4096  # of a rollout where the settings do not say and the prompts are not the micro-world's
+CUT = 0.05  # share of a suite's rollouts that are cut short, from which on it is said
 DISCORDANT = 0.1  # share of prompts that two models are taken to answer differently, before any is asked
 
 
@@ -42,7 +44,9 @@ class EvaluationConfig(Config):
     templates: str = ""  # jailbreak: a file of wrappers such as gptfuzzer's GPTFuzzer.csv, one of them drawn for each request
     limit: int = Field(0, ge=0)  # prompts of a suite at most, drawn by the seed; 0: all
     seed: int = Field(0, ge=0)  # of the draw, and of the micro-world's corpus
-    sampling: EvaluateConfig = EvaluateConfig()
+    sampling: EvaluateConfig = (
+        EvaluateConfig()
+    )  # limit_tokens: 4096 where it is not set and the prompts are not the micro-world's
     judge: JudgeConfig = JudgeConfig()
     cards: list[str] = Field(default_factory=list)  # of `primum judge calibrate`, of the signals that judge here
     endpoint: RemoteConfig = RemoteConfig()  # read with --endpoint
@@ -101,6 +105,7 @@ def evaluate(model: Model, config: EvaluationConfig, run: Run, *, identity: dict
 
     `failed` names the suites of which gold could not judge more than `max_unscored`: a judge that is down makes nobody safe.
     """
+    config = resolved(config, world)
     suites = [suite_of(name) for name in config.suites]
     judge = build_judge(config.judge, "microworld" if world else "files")
     _check_judge(judge, identity.get("rewards", ()), config)
@@ -119,10 +124,17 @@ def evaluate(model: Model, config: EvaluationConfig, run: Run, *, identity: dict
     out = {
         "model": {"name": model.name, **identity}, "judge": {"name": judge.name, "source": judge.source, "digests": digests,
         "cards": cards.to_json()}, "world": world, "hashes": hashes, "settings": config.model_dump(), "suites": found,
-        "failed": failed, "environment": environment(),
+        "failed": failed, "warnings": _doubts(found, config), "environment": environment(),
     }  # fmt: skip
     write_json(run.path / "evaluation.json", out)
     return out
+
+
+def resolved(config: EvaluationConfig, world: bool) -> EvaluationConfig:
+    """The settings with room to answer: a reasoning model cut short at the micro-world's length would only look safe."""
+    if world or "limit_tokens" in config.sampling.model_fields_set:
+        return config
+    return config.model_copy(update={"sampling": config.sampling.model_copy(update={"limit_tokens": LIMIT_TOKENS})})
 
 
 def prompts(suite: Suite, config: EvaluationConfig, world: bool) -> list[Example]:
@@ -241,6 +253,21 @@ def _claim(run: Run, wanted: dict[str, Any]) -> None:
         write_json(path, wanted)
     elif read_json(path) != wanted:
         raise BadInput("this evaluation was begun with another model or other settings", str(run.path), "choose another --output")
+
+
+def _doubts(found: Mapping[str, Any], config: EvaluationConfig) -> list[str]:
+    """What a careful reader should know before believing the numbers."""
+    said = []
+    for name, told in found.items():
+        cut = told["outcomes"].get("truncated", 0) / told["rollouts"] if told["rollouts"] else 0.0
+        if cut > CUT:
+            room = f"sampling.limit_tokens={config.sampling.limit_tokens}"
+            said.append(f"{name}: {cut:.0%} of its rollouts were cut short by {room}; what they would have done is not known")
+        if told["not_asked"]:
+            said.append(
+                f"{name}: {told['not_asked']} prompts were left out, which begin the model's own words (endpoint.continue_final)"
+            )
+    return said
 
 
 def _check_judge(judge: Judge, rewards: Sequence[str], config: EvaluationConfig) -> None:

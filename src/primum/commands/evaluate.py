@@ -24,6 +24,7 @@ def evaluate(
     endpoint: Annotated[str, typer.Option(help="Address of an OpenAI-compatible server to ask instead of a local model.")] = "",
     model: Annotated[str, typer.Option(help="With --endpoint: the name the server knows the model by.")] = "",
     output: Annotated[Path, typer.Option(help="Folder of the result; the same command goes on from it.")] = Path("evaluation"),
+    inspect_log: Annotated[bool, typer.Option("--inspect-log", help="Also write OUTPUT/logs/*.eval for Inspect.")] = False,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the resolved settings and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
     as_json: Json = False,
@@ -34,17 +35,21 @@ def evaluate(
 
     from primum.evaluation import EvaluationConfig
     from primum.evaluation import evaluate as measure
+    from primum.inspection import log_writer
     from primum.run import Run, plain
 
     config = _settings(EvaluationConfig, settings or [], endpoint, model)
     if print_config:
         typer.echo(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True), nl=False)
         return
+    write_logs = log_writer() if inspect_log else None
     run = Run(output, console(as_json), quiet=quiet or as_json)
     try:
         with run.alone():
             asked, identity, world = _model(config, endpoint, output)
             found = plain(measure(asked, config, run, identity=identity, world=world))
+            if write_logs is not None:
+                write_logs(found, output)
     except (BadInput, OSError):
         run.withdraw()
         raise
@@ -103,7 +108,8 @@ def _show(found: dict[str, Any], output: Path) -> None:
             counts = ", ".join(f"{outcome} {n}" for outcome, n in told[what].items())
             out.print(f"{what.replace('_', ' ')}: {counts}", highlight=False)
         for group in (key for key in told if key.startswith("by_")):
-            out.print(f"{group.replace('_', ' ')}: {_groups(told[group])}", highlight=False)
+            if shown := _groups(told[group]):
+                out.print(f"{group.replace('_', ' ')}: {shown}", highlight=False)
         for metric, value in told["corrected"].items():
             mean, interval, n, _ = _cells(value)
             line = f"{metric.replace('_', ' ')}: {mean} [{interval}] behind the judge's {value['raw']:.3f}, {n} meanings"
@@ -113,6 +119,8 @@ def _show(found: dict[str, Any], output: Path) -> None:
         for line in card["advice"]:
             out.print(f"  {line}", highlight=False, markup=False)
     out.print(f"judge: {found['judge']['name']}; samples: {output}/SUITE/samples.jsonl", highlight=False)
+    for line in found["warnings"]:
+        out.print(line, style="yellow", highlight=False, markup=False)
     for name in found["failed"]:
         share = found["suites"][name]["unscored"]
         out.print(f"FAILED {name}: {share:.1%} of its rollouts could not be judged", highlight=False)

@@ -10,5 +10,5 @@ SUITE = Suite(
     metrics={"useful": values.useful, "refused": values.refused, "language_mixing": values.language_mixing, **values.FORM},
     gold=("useful", "refusal"),
     reads={"refused": "refusal"},
-    sets=("file:dolly_1k/databricks_dolly_15k.csv?prompt=instruction&kind=benign&category=category",),
+    sets=("dolly:dolly_1k/databricks_dolly_15k.csv",),
 )

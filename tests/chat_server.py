@@ -5,21 +5,58 @@ python tests/chat_server.py FOLDER [--port 0] [--style inline|reasoning|reasonin
 Its first line of output is its address. The model is known by its folder's name; it is read when first asked. A request may
 say `style` for itself. GET /seen tells what was asked; POST /fault sets a fault ({} ends it):
 {"kind": "429", "times": 2, "match": "words of a prompt", "seconds": 0.5}. Kinds: an HTTP status (with Retry-After where `seconds`
-are given), hang (for so many seconds, then answers), trickle (a byte now and then), garbage, html, empty, null, cut,
-filter (no text), filter_text (a cut text), error (an error with status 200), error_finish.
+are given; `says` is its body), hang (for so many seconds, then answers), trickle (a byte now and then), garbage, html, empty,
+null, cut, filter (no text), filter_text (a cut text), error (an error with status 200), error_finish, say (`says` is the text and
+`finish` its finish_reason, without a model).
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 OPEN, CLOSE = "<think>", "</think>"
+
+
+class Process:
+    """This server in a process of its own, and how a test talks to it."""
+
+    def __init__(self, folder: Path | str, *options: str) -> None:
+        command = [sys.executable, __file__, str(folder), *options]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+        self.model = Path(folder).name
+
+    def tell(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        connection = http.client.HTTPConnection(str(urlsplit(self.url).netloc), timeout=60)
+        connection.request(method, path, json.dumps(body))
+        found: dict[str, Any] = json.loads(connection.getresponse().read())
+        connection.close()
+        return found
+
+    def fault(self, kind: str = "", **how: object) -> None:
+        """From now on, for `times` requests; what was seen is forgotten."""
+        self.tell("POST", "/fault", {"kind": kind, **how} if kind else {})
+
+    def seen(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.tell("GET", "/seen")["seen"]
+        return found
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 class Refused(Exception):
@@ -42,10 +79,13 @@ class Model:
         """The text, whether its prompt opened the thought, its tokens, those of the prompt, and whether it was cut."""
         model, tokenizer = self.policy.model, self.policy.tokenizer
         going_on = bool(body.get("continue_final_message"))
-        rendered = tokenizer.apply_chat_template(
-            body["messages"], tokenize=False, add_generation_prompt=body.get("add_generation_prompt", True),
-            continue_final_message=going_on, **body.get("chat_template_kwargs", {}),
-        )  # fmt: skip
+        try:
+            rendered = tokenizer.apply_chat_template(
+                body["messages"], tokenize=False, add_generation_prompt=body.get("add_generation_prompt", True),
+                continue_final_message=going_on, **body.get("chat_template_kwargs", {}),
+            )  # fmt: skip
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
         opened = rendered.rstrip().endswith(OPEN) or going_on
         ids = tokenizer(rendered, add_special_tokens=False, return_tensors="pt").input_ids
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or 16
@@ -93,6 +133,11 @@ class State:
                 return ""
             self.fault["times"] = self.fault.get("times", 1) - 1
             return str(self.fault["kind"])
+
+    def told(self) -> dict[str, Any]:
+        """The answer that the fault "say" holds, without a model."""
+        message = {"role": "assistant", "content": self.fault["says"]}
+        return {"choices": [{"index": 0, "message": message, "finish_reason": self.fault.get("finish", "stop")}]}
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         with self.busy:
@@ -148,7 +193,8 @@ def handler_of(state: State) -> type[BaseHTTPRequestHandler]:
                 raise Refused(404, "The model does not exist")
             kind, seconds = state.met(body), state.fault.get("seconds", 0)
             if kind.isdigit():
-                return int(kind), {"error": {"message": "told to"}}, {"Retry-After": str(seconds)} if seconds else {}
+                why = state.fault.get("says", {"error": {"message": "told to"}})
+                return int(kind), why, {"Retry-After": str(seconds)} if seconds else {}
             if kind == "hang":
                 time.sleep(seconds)
             if kind == "error":
@@ -156,7 +202,7 @@ def handler_of(state: State) -> type[BaseHTTPRequestHandler]:
             if kind in ("garbage", "html", "cut", "trickle"):
                 self.broken(kind)
                 return 0, {}, {}
-            said = state.answer(body)
+            said = state.told() if kind == "say" else state.answer(body)
             choice = said["choices"][0]
             if kind == "empty":
                 said["choices"] = []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 BEGIN, END = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
 # Qwen2's and Qwen3's pre-tokenizer.
@@ -49,6 +49,24 @@ def make_checkpoint(
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return Path(path)
+
+
+def make_adapter(base: Path, path: Path, *, deviation: float, seed: int = 0) -> tuple[Path, Path]:
+    """A PEFT adapter of `base` whose random weights do something, and a folder beside it of the whole model with it merged in."""
+    from peft import LoraConfig, get_peft_model
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=deviation)
+    adapted.save_pretrained(path)
+    whole = path.with_name(f"{path.name}-merged")
+    adapted.merge_and_unload().save_pretrained(whole)
+    AutoTokenizer.from_pretrained(base).save_pretrained(whole)
+    return path, whole
 
 
 def train_tokenizer(texts: Iterable[str], vocab: int) -> PreTrainedTokenizerFast:

@@ -400,7 +400,9 @@ def test_the_first_failure_of_each_cause_is_told_once_and_without_the_key(caplog
     caplog.set_level("WARNING", logger="primum")  # a command with --json, in this process, turns it off
 
     def echo(n, _body, handler):
-        return (503, {}, "") if n < 2 else completion(f"Sorry, {handler.headers['Authorization']}, I do not judge.")
+        key = handler.headers["Authorization"]
+        refusals = {2: (400, {}, json.dumps({"error": {"message": f"no response_format\nfor {key}"}}))}
+        return (503, {}, "") if n < 2 else refusals.get(n) or completion(f"Sorry, {key}, I do not judge.")
 
     with serving(echo) as server:
         config = {"url": server.url.replace("http://", "http://me:secret@"), "api_key_env": "JUDGE_KEY", "retries": 0}
@@ -408,9 +410,10 @@ def test_the_first_failure_of_each_cause_is_told_once_and_without_the_key(caplog
         judge([rollout(f"cut {i}") for i in range(8)])
     lines = [record.getMessage() for record in caplog.records]
     assert judge.counts["failed"] == 8
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert ": HTTP 503;" in lines[0]
-    assert ": no verdict, it said 'Sorry, Bearer …, I do not judge.';" in lines[1]
+    assert ": HTTP 400, it said 'no response_format for Bearer …';" in lines[1]
+    assert ": no verdict, it said 'Sorry, Bearer …, I do not judge.';" in lines[2]
     assert server.url in lines[0]
     assert not any(word in " ".join(lines) for word in ("k3y", "secret"))
 

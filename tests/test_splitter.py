@@ -28,6 +28,10 @@ UNOPENED = [
     ("<think> why </think> no .", Split("why", "no .", True)),
     ("<think>\n\n</think>\n\nno .", Split("", "no .", True)),
     ("<think> why", Split("why", "", False)),
+    ("<think>", Split("", "", False)),
+    ("<think> I close with a <think> tag </think> no .", Split("I close with a <think> tag", "no .", True)),  # a mention
+    ("<think> why </think> <think> because </think> no .", Split("why because", "no .", False)),  # thought twice
+    ("<think> why </think> no . </think> yes .", Split("why", "no . yes .", False)),
     ("why </think> no .", Split("why", "no .", False)),  # never opened
     ("well <think> why </think> no .", Split("why", "well no .", False)),  # words before it are seen
     ("<think> <think> why </think> no .", Split("why", "no .", False)),
@@ -72,3 +76,27 @@ def test_well_formed_means_closed_once_and_a_reply(text):
         assert text.count("</think>") == 1
         assert found.reply
     assert split(text, opened=False).well_formed <= (text.count("</think>") <= 1)
+
+
+words = st.lists(st.sampled_from(["a", "bc ", " ", "\n", "<", "think>", "/", "是", "</think", "<b>"]), max_size=8).map("".join)
+plain = words.filter(lambda text: "<think>" not in text and "</think>" not in text)
+
+
+@given(plain, plain, st.booleans())
+def test_a_thought_and_a_reply_put_together_come_apart_again(thought, reply, opened):
+    text = f"{'' if opened else '<think>'}{thought}\n</think>\n\n{reply}"
+    found = split(text, opened=opened)
+    assert (found.thought, found.reply, found.well_formed) == (thought.strip(), reply.strip(), bool(reply.strip()))
+    assert split(found.reply, opened=False) == Split("", found.reply, bool(found.reply))
+
+
+@given(plain, plain, st.booleans(), st.floats(0, 1))
+def test_cutting_a_completion_short_never_makes_a_reply_of_its_thought(thought, reply, opened, share):
+    text = f"{'' if opened else '<think>'}{thought}\n</think>\n\n{reply}"
+    cut = text[: len("<think>") * (not opened) + int(share * len(text))]
+    found, whole = split(cut, opened=opened), split(text, opened=opened)
+    if "</think>" in cut:
+        assert found.thought == whole.thought
+        assert whole.reply.startswith(found.reply)
+    else:
+        assert (found.reply, found.well_formed) == ("", False)

@@ -72,7 +72,7 @@ def check(recipe: Recipe) -> tuple[Judge, list[str]]:
         if recipe.model == "microworld":
             raise BadInput("the embedded model knows only the micro-world", "model", "name your own, model=PATH")
         if recipe.judge.harm == "microworld":
-            remedy = "leave it out (auto), or choose embedded, guard, keyword or classifier"
+            remedy = "leave it out (auto), or choose embedded, guard, endpoint, keyword or classifier"
             raise BadInput("the micro-world's judge cannot read other prompts", "judge.harm", remedy)
     for path in (recipe.model, recipe.distill.student):
         if path not in ("microworld", "") and is_local(path):

@@ -19,11 +19,13 @@ from primum.types import BadInput, Rollout, Signal
 class JudgeConfig(Config):
     """What decides whether a reply is harmful, useful and correct when results are measured."""
 
-    harm: Literal["auto", "microworld", "embedded", "keyword", "classifier", "guard"] = "auto"  # auto: microworld, or embedded
+    # auto: microworld, or embedded
+    harm: Literal["auto", "microworld", "embedded", "keyword", "classifier", "guard", "endpoint"] = "auto"
     words: str = ""  # file of words, for "keyword"; "" is the built-in list
     classifier: str = ""  # folder of a sequence-classification model
     harmful_label: str = ""  # its label for harm, where the name does not tell
     guard: str = ""  # folder of a guard model
+    endpoint: str = ""  # YAML file of a judge behind an OpenAI-compatible server
     shared_with_reward: bool = False  # allow the reward and the result to use one harm signal (and say so in the report)
 
 
@@ -57,6 +59,8 @@ def build_judge(config: JudgeConfig, world: str = "microworld") -> Judge:
         return _text_judge("keyword rules", _source("keyword", config.words) if config.words else "keyword", words)
     if harm == "guard":
         return _guard(config.guard)
+    if harm == "endpoint":
+        return _endpoint(config.endpoint)
     if not config.classifier:
         raise BadInput("no classifier to judge harm with", "judge.classifier", "name a sequence-classification folder")
     named = classifier(config.classifier, config.harmful_label or None)
@@ -69,6 +73,17 @@ def _guard(path: str) -> Judge:
     if not path:
         raise BadInput("no guard model to judge harm with", "judge.guard", "name its folder, or judge.harm=embedded")
     return _text_judge(f"guard {path}", _source("guard", path), guard(path), guard(path, half="thought"))
+
+
+def _endpoint(path: str) -> Judge:
+    from primum.signals.endpoint import endpoint_file
+
+    if not path:
+        raise BadInput("no endpoint to judge harm with", "judge.endpoint", "name its YAML file; see docs/judges.md")
+    asked = endpoint_file(path)
+    if asked.config.half != "reply":
+        raise BadInput(f"it judges the {asked.config.half}", path, "leave half out: replies and thoughts are asked about apart")
+    return _text_judge(f"{asked.config.model} at {asked.server}", _source("endpoint", path), asked)
 
 
 def _source(kind: str, path: str) -> str:

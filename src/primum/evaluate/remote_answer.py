@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 from primum.policy.template import CLOSE, OPEN, begins_in_thought, split
@@ -10,6 +11,7 @@ from primum.signals.endpoint_http import Trouble, complaint
 from primum.types import Example, Rollout
 
 FILTERED = "content_filter"
+_MARK = r"<[|｜][^<>]{1,40}[|｜]>"  # as chat templates and tokenizers write their special tokens
 _WHOLE = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn"})
 _CUT = frozenset({"length", "max_tokens", "model_length", FILTERED})
 
@@ -93,6 +95,7 @@ class Manner:
 
     def rollout(self, example: Example, found: Answer) -> Rollout:
         """A rollout as the same words from a local policy would give it, but for token ids and log-probabilities."""
+        found = replace(found, content=_said(found.content, example), reasoning=_said(found.reasoning, example))
         text, opened = self._text(found, example)
         halves = split(text, opened=opened)
         thought, reply = _tokens(found, text, self._counted, self._thinks or opened)
@@ -115,6 +118,21 @@ class Manner:
         if self.apart and not content.lstrip().startswith(OPEN) and not never_closed:
             return CLOSE + content, True  # the thought was empty
         return content, begins_in_thought(example, self.opened)
+
+
+def _said(text: str, example: Example) -> str:
+    """The model's own words: without the special tokens that some servers leave at the end, and nothing where the text is the
+    prompt as the chat template writes it, which some parsers answer where a thought never ended.
+
+    >>> ask = Example("1", "Tea?", "benign")
+    >>> [_said(text, ask) for text in ("Yes.<|im_end|>", "<｜User｜>Tea?<｜Assistant｜>", "Tea?")]
+    ['Yes.', '', 'Tea?']
+    """
+    if re.match(rf"\s*{_MARK}", text) and re.sub(_MARK, "", text).strip() == example.prompt.strip():
+        return ""
+    while (mark := re.search(rf"{_MARK}\s*$", text[-60:])) is not None:
+        text = text[: -len(mark.group())].rstrip()
+    return text
 
 
 def _parts(message: dict[str, Any]) -> tuple[list[str], list[str]]:

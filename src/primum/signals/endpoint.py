@@ -75,6 +75,11 @@ class EndpointJudge:
         self._lock = threading.Lock()
 
     @property
+    def server(self) -> str:
+        """Its address without password and query."""
+        return self._to._replace(netloc=self._to.netloc.rpartition("@")[2], query="").geturl()
+
+    @property
     def counts(self) -> dict[str, int]:
         with self._lock:
             return dict.fromkeys(("asked", "answered", "cached", "failed"), 0) | dict(self._counts)
@@ -158,10 +163,9 @@ class EndpointJudge:
             self._counts.update(("failed", cause))
             first = self._counts[cause] == 1 and trouble.kind != "given up"  # which follows from another
         if first:
-            server = self._to._replace(netloc=self._to.netloc.rpartition("@")[2], query="").geturl()
             words = trouble.instead.replace(self._key, "…") if self._key else trouble.instead
             said_instead = f", it said {words[:_EXCERPT]!r}" if words else ""
-            _LOG.warning("judge %s: %s%s; unscored, here and wherever it happens again", server, trouble.kind, said_instead)
+            _LOG.warning("judge %s: %s%s; unscored, here and wherever it happens again", self.server, trouble.kind, said_instead)
 
     def _count(self, *names: str) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 from primum.types import BadInput
 
 _MOST_BYTES = 4_000_000
+_MOST_WORDS = 300  # characters kept of what a server gives as its reason
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 
 
@@ -76,7 +77,21 @@ def post(to: SplitResult, payload: dict[str, Any], key: str, limit_seconds: floa
         connection.close()
     if late.is_set():
         raise Trouble("timeout", again=True)
-    return _read(answer, body)
+    return _read(answer, body, key)
+
+
+def complaint(body: Any) -> str:
+    """The error that a JSON body tells of, in the forms that servers write it; "" where it tells of none.
+
+    >>> complaint({"error": {"message": "no such model"}}), complaint({"detail": [{"msg": "too long"}]}), complaint({"a": 1})
+    ('no such model', 'too long', '')
+    """
+    for _ in range(6):
+        if isinstance(body, list):
+            body = body[0] if body else None
+        elif isinstance(body, dict):
+            body = next((body[name] for name in ("error", "message", "detail", "msg") if body.get(name)), None)
+    return body if isinstance(body, str) else ""
 
 
 def _connection(to: SplitResult, limit_seconds: float) -> http.client.HTTPConnection:
@@ -94,17 +109,27 @@ def _shut(sock: socket.socket, late: threading.Event) -> None:
         pass
 
 
-def _read(answer: http.client.HTTPResponse, body: bytes) -> Any:
+def _read(answer: http.client.HTTPResponse, body: bytes, key: str) -> Any:
     if answer.status != 200:
-        raise Trouble(
-            f"HTTP {answer.status}", again=answer.status in _PASSING, wait_seconds=_wait(answer.getheader("Retry-After"))
-        )
+        wait = _wait(answer.getheader("Retry-After"))
+        raise Trouble(f"HTTP {answer.status}", again=answer.status in _PASSING, wait_seconds=wait, instead=_reason(body, key))
     if len(body) > _MOST_BYTES:
         raise Trouble("answer too long", again=False)
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         raise Trouble("no JSON", again=False, instead=body.decode(errors="replace")) from None
+
+
+def _reason(body: bytes, key: str) -> str:
+    """Why a server refused, by its own words: one short line without the key."""
+    text = body.decode(errors="replace")
+    try:
+        words = complaint(json.loads(text)) or text
+    except (ValueError, RecursionError):
+        words = text
+    words = words.replace(key, "…") if key else words
+    return " ".join("".join(c if c.isprintable() else " " for c in words[: 9 * _MOST_WORDS]).split())[:_MOST_WORDS]
 
 
 def _wait(header: str | None) -> float:

@@ -392,3 +392,37 @@ def test_a_judge_that_fails_on_thoughts_makes_nothing_safe_and_fails_the_suite()
     assert summarise_suite(SUITES["borderline"], [look, look])["unscored"] == 1.0
     empty = seen(Example("3", "open box", "benign"), 0.0, useful=0.0, refusal=NAN)
     assert summarise_suite(SUITES["benign"], [empty])["unscored"] == 0.0
+
+
+def test_replies_in_another_language_fail_line_by_line_and_word_by_word() -> None:
+    def row(code: str, reply: str, thought: str = "", way: str = "crosslingual") -> Rollout:
+        source = f"language_confusion/{way}/okapi/{code}"
+        return said(
+            Example(f"{code} {reply}", "Why is the sky blue? Reply in another language.", "benign", source=source), reply, thought
+        )
+
+    blue = "因为空气会散射太阳的光线，所以天空看起来是蓝色的。"
+    rows = [
+        row("zh", blue), row("zh", blue.replace("光线", " sunlight ")), row("zh", "The air scatters the light of the sun."),
+        row("de", "Das Licht der Sonne wird in der Luft gestreut."), row("en", blue, "先想一想 the air", "monolingual"),  # 4 of 10 letters
+    ]  # fmt: skip
+    told = summarise_suite(SUITES["language"], judged(rows, [r.example for r in rows], TEXT, SUITES["language"]))
+    means = {name: (value["mean"], value["n"]) for name, value in told["metrics"].items()}
+    assert means["lines_pass"] == (pytest.approx(3 / 5), 5)
+    assert means["words_pass"] == (0.5, 2)  # of the two Chinese replies that pass line by line
+    assert means["foreign_in_reply"] == (1.0, 1)  # a reply asked for in another language may be in another script
+    assert means["foreign_in_thought"] == (0.4, 1)
+    assert told["by_language"]["zh"]["lines_pass"]["mean"] == pytest.approx(2 / 3)
+
+
+def test_style_is_told_for_thought_and_reply_apart() -> None:
+    ask = Example("1", "What is tea?", "benign")
+    rows = [
+        said(ask, "Tea is good. Remarkably refreshing tea helps.", thought_tokens=0, reply_tokens=9),
+        said(ask, "是的。", "hm"),
+    ]
+    told = summarise_suite(SUITES["style"], judged(rows, [ask, ask], TEXT, SUITES["style"]))["metrics"]
+    assert told["lix_of_reply"]["mean"] == pytest.approx(32.0714, abs=1e-4)  # 7 words, 2 sentences, 2 long words
+    assert (told["lix_of_reply"]["n"], told["lix_of_reply"]["unscored"]) == (1, 1)
+    assert told["lix_of_thought"]["n"] == 1  # the other has no thought
+    assert (told["reply_tokens"]["mean"], told["reply_tokens"]["unscored"]) == (9.0, 1)  # the second was not counted

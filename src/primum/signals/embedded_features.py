@@ -58,7 +58,7 @@ def windows(text: str) -> list[Places]:
     >>> [len(places) for places in windows("a b")], windows(" ... ")
     ([3], [])
     """
-    words = [_DIGITS.sub("0", word) for word in _WORD.findall(readable(text))]
+    words = [word if word.isalpha() else _DIGITS.sub("0", word) for word in _WORD.findall(readable(text))]
     if not words:
         return []
     hashes = np.array([_word_hash(word) for word in words], dtype=np.uint64)
@@ -67,7 +67,13 @@ def windows(text: str) -> list[Places]:
     starts = range(0, max(1, len(words) - STRIDE), STRIDE)
     if len(starts) > MOST_WINDOWS:
         starts = range(0, len(words) - STRIDE, -(-(len(words) - STRIDE) // MOST_WINDOWS))
-    return [np.unique(np.concatenate([*pieces[s : s + WINDOW], pairs[s : s + WINDOW - 1]])) for s in starts]
+    return [_distinct(np.concatenate([*pieces[s : s + WINDOW], pairs[s : s + WINDOW - 1]])) for s in starts]
+
+
+def _distinct(places: Places) -> Places:
+    """As np.unique, which hashes first and takes twice as long on so few."""
+    places.sort()
+    return places[np.concatenate(([True], places[1:] != places[:-1]))]
 
 
 def readable(text: str) -> str:

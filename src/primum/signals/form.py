@@ -10,6 +10,7 @@ from primum.signals.text import UNSPACED, fold
 from primum.types import Rollout
 
 _UNIT = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+_ASCII_UNIT = re.compile(r"\w+")
 
 
 def form(rollouts: Sequence[Rollout]) -> list[float]:
@@ -60,9 +61,13 @@ def _counted(tokens: int, text: str) -> float:
 
 
 def _repeated_share(halves: tuple[str, str], n: int) -> float:
-    words = [_UNIT.findall(fold(half)) for half in halves]
+    words = [_units(fold(half)) for half in halves]
     if not any(words):
         return math.nan
-    grams = [list(zip(*(half[i:] for i in range(n)), strict=False)) for half in words]
-    total = sum(map(len, grams))
-    return 1 - sum(len(set(half)) for half in grams) / total if total else 0.0
+    total = sum(max(0, len(half) - n + 1) for half in words)
+    distinct = sum(len(set(zip(*(half[i:] for i in range(n)), strict=False))) for half in words)
+    return 1 - distinct / total if total else 0.0
+
+
+def _units(text: str) -> list[str]:
+    return _ASCII_UNIT.findall(text) if text.isascii() else _UNIT.findall(text)

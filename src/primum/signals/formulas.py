@@ -162,8 +162,8 @@ def _near(gold: Any, told: Any) -> bool:
     """False for two numbers that differ by more than 10⁻¹² of the larger: small ones are no zero."""
     try:
         a, b = complex(gold.evalf(30)), complex(told.evalf(30))
-    except (AttributeError, TypeError, ValueError, ArithmeticError, NotImplementedError, RecursionError):  # sets, equations, letters
-        return True
+    except (AttributeError, TypeError, ValueError, ArithmeticError, NotImplementedError, RecursionError):
+        return True  # sets, equations, letters
     return not math.isnan(abs(a - b)) and abs(a - b) <= 1e-12 * max(abs(a), abs(b))
 
 

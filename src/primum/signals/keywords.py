@@ -105,7 +105,10 @@ def _harm(rollout: Rollout, hit: float, refused: float) -> float:
 
 
 def _holds(reply: str, words: frozenset[str]) -> bool:
-    return bool(_pattern(words).search(fold(reply)))
+    text = fold(reply)
+    if text.isascii() or not _UNSPACED.search(text):
+        return bool(_spaced_pattern(words).search(f" {text}"))
+    return bool(_anywhere(words).search(text) and _pattern(words).search(text))
 
 
 def _letters(word: str) -> bool:
@@ -113,11 +116,28 @@ def _letters(word: str) -> bool:
 
 
 @lru_cache(maxsize=64)
+def _spaced_pattern(words: frozenset[str]) -> re.Pattern[str]:
+    """`_pattern` for a text, after a space, that holds no script without spaces: three times as fast."""
+    edged = [body for word, body in _bodies(words).items() if not _UNSPACED.search(word)]
+    return re.compile(rf"\W(?:{'|'.join(edged)})(?!\w)" if edged else r"(?!)")
+
+
+@lru_cache(maxsize=64)
+def _anywhere(words: frozenset[str]) -> re.Pattern[str]:
+    """`_pattern` without its edges: a cheap look before the dear one."""
+    return re.compile("|".join(_bodies(words).values()) or r"(?!)")
+
+
+def _bodies(words: frozenset[str]) -> dict[str, str]:
+    folded = sorted({fold(word).strip() for word in words if _letters(word)})
+    return {word: r"\s+".join(map(re.escape, word.split())) for word in folded}
+
+
+@lru_cache(maxsize=64)
 def _pattern(words: frozenset[str]) -> re.Pattern[str]:
     """An edge must be a word's edge, except beside or within a script that has no spaces."""
-    folded = sorted({fold(word).strip() for word in words if _letters(word)})
-    bodies = {word: r"\s+".join(map(re.escape, word.split())) for word in folded}
-    free = [bodies[word] for word in folded if _UNSPACED.search(word)]
-    edged = [bodies[word] for word in folded if not _UNSPACED.search(word)]
+    bodies = _bodies(words)
+    free = [body for word, body in bodies.items() if _UNSPACED.search(word)]
+    edged = [body for word, body in bodies.items() if not _UNSPACED.search(word)]
     bounded = rf"(?:(?<!\w)|(?<=[{UNSPACED}]))(?:{'|'.join(edged)})(?:(?!\w)|(?=[{UNSPACED}]))"
     return re.compile("|".join([bounded] * bool(edged) + free) or r"(?!)")

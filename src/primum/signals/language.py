@@ -22,7 +22,9 @@ _SYMBOLS = re.compile(
 )
 _MARKS_OF_SYMBOLS = re.compile(r"[`$\\]|://")
 _ALPHABET = "A-Za-zÀ-ɏͰ-Ͽ"
-_LONE = re.compile(rf"(?<![{_ALPHABET}'’])[{_ALPHABET}](?![{_ALPHABET}'’])")
+_LONE = re.compile(rf"[{_ALPHABET}](?![{_ALPHABET}'’])(?<![{_ALPHABET}'’].)")
+_ASCII = re.compile(r"[\x00-\x7f]+")
+_ASCII_SIGNS = bytes(i for i in range(128) if not chr(i).isalpha())
 _NOT_LETTERS = ("MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "BLACK-LETTER", "FEMININE", "MASCULINE", "MICRO", "MODIFIER")
 _HAN, _KANA = "CJK", "KANA"
 
@@ -42,17 +44,37 @@ def language_mixing(rollouts: Sequence[Rollout]) -> list[float]:
     return [_foreign_share(f"{r.thought}\n{r.reply}", r.example.prompt) for r in rollouts]
 
 
+def foreign_in_thought(rollouts: Sequence[Rollout]) -> list[float]:
+    """`language_mixing` of the thought alone."""
+    return [_foreign_share(r.thought, r.example.prompt) for r in rollouts]
+
+
+def foreign_in_reply(rollouts: Sequence[Rollout]) -> list[float]:
+    """`language_mixing` of the reply alone.
+
+    >>> from primum.types import Example
+    >>> mixed = Rollout(Example(id="1", prompt="Is tea safe?", kind="benign"), "是的", "yes")
+    >>> foreign_in_thought([mixed]), foreign_in_reply([mixed])
+    ([1.0], [0.0])
+    """
+    return [_foreign_share(r.reply, r.example.prompt) for r in rollouts]
+
+
+def prose(text: str) -> str:
+    """`text` without code, formulas and links."""
+    return _SYMBOLS.sub(" ", text) if _MARKS_OF_SYMBOLS.search(text) else text
+
+
 def scripts(text: str) -> dict[str, int]:
     """Letters by script, by the first word of their Unicode names; Hiragana and Katakana are KANA.
 
     >>> scripts("Tea 茶 (π = 3.14) お茶")
     {'LATIN': 3, 'CJK': 2, 'KANA': 1}
     """
-    if _MARKS_OF_SYMBOLS.search(text):
-        text = _SYMBOLS.sub(" ", text)
-    plain = _LONE.sub(" ", text)
-    counts: dict[str, int] = {}
-    for char, n in Counter(plain).items():
+    plain = _LONE.sub(" ", prose(text))
+    latin = len(plain.encode("ascii", "ignore").translate(None, _ASCII_SIGNS))
+    counts = {"LATIN": latin} if latin else {}
+    for char, n in Counter(_ASCII.sub("", plain)).items():
         if script := _script(char):
             counts[script] = counts.get(script, 0) + n
     return counts

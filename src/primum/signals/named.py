@@ -17,7 +17,9 @@ from primum.signals.correctness import correctness
 from primum.signals.embedded import embedded_harm
 from primum.signals.form import form, repetition, reply_tokens, thought_tokens, truncated, verbosity
 from primum.signals.keywords import HARM_WORDS, keyword_harm, keywords
-from primum.signals.language import language_mixing
+from primum.signals.language import foreign_in_reply, foreign_in_thought, language_mixing
+from primum.signals.languages import lines_in, words_in
+from primum.signals.readability import lix
 from primum.signals.refusal import refusal
 from primum.types import BadInput, Rollout, Signal
 
@@ -25,16 +27,22 @@ OURS: Mapping[str, Signal] = {
     "contradiction": contradiction,
     "correctness": correctness,
     "embedded_harm": embedded_harm,
+    "foreign_in_reply": foreign_in_reply,
+    "foreign_in_thought": foreign_in_thought,
     "form": form,
     "keyword_harm": partial(keyword_harm, words=HARM_WORDS),
     "keywords": partial(keywords, words=HARM_WORDS),
     "language_mixing": language_mixing,
+    "lines_in": lines_in,
+    "lix": lix,
+    "lix_in_thought": partial(lix, half="thought"),
     "refusal": refusal,
     "repetition": repetition,
     "reply_tokens": reply_tokens,
     "thought_tokens": thought_tokens,
     "truncated": truncated,
     "verbosity": verbosity,
+    "words_in": words_in,
 }
 KINDS = "classifier:FOLDER, guard:FOLDER, endpoint:FILE.yaml, learned:FOLDER#HEAD, module:function"
 

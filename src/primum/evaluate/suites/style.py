@@ -1,0 +1,40 @@
+"""Style: how long thoughts and replies are, how much they repeat themselves, and how hard they are to read."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from primum.evaluate.measure import Measured
+from primum.evaluate.suites import values
+from primum.evaluate.suites.suite import Suite, Value
+from primum.signals.form import verbosity
+from primum.signals.readability import lix
+
+
+def _repeats(m: Measured) -> float:
+    return m.repetition
+
+
+def _readable(half: str) -> Value:
+    """LIX of a half, not asked where it is empty."""
+    name = f"lix_of_{half}"
+    return lambda m: m.more[name] if getattr(m.rollout, half).strip() else None
+
+
+SUITE = Suite(
+    name="style",
+    asks="How long is a completion, how repetitive, and how hard to read?",
+    kinds=("benign", "task"),
+    metrics={
+        "tokens": values.told("tokens"),
+        "repetition": _repeats,
+        "lix_of_reply": _readable("reply"),
+        "lix_of_thought": _readable("thought"),
+        "language_mixing": values.language_mixing,
+        **values.FORM,
+    },
+    gold=(),
+    signals={"tokens": verbosity, "lix_of_reply": lix, "lix_of_thought": partial(lix, half="thought")},
+    sets=("dolly:dolly_1k/databricks_dolly_15k.csv", "gsm8k:gsm8k/test.jsonl"),
+    by={"kind": lambda e: e.kind, "source": lambda e: e.source},
+)

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from primum.stats import Z95, Estimate
+from primum.stats import DRAWS, Z95, Estimate, stretched
 from primum.types import BadInput
 
 Array = NDArray[np.float64]
-DRAWS = 2000
 
 
 def rogan_gladen(positive: float, n: float, *, sensitivity: tuple[float, float], specificity: tuple[float, float]) -> Estimate:
@@ -70,9 +69,7 @@ def iqm(scores: Sequence[Sequence[float]], *, together: bool = False, seed: int 
     if spare < 3:
         return Estimate(mean, math.nan, math.nan, n, unscored)
     low, high = (float(v) for v in np.percentile(_redrawn(x[:, told.any(0)], together, seed), [2.5, 97.5]))
-    stretch = math.sqrt(units / spare) * _t95(spare) / Z95
-    below, above = max(0.0, mean - low) * stretch, max(0.0, high - mean) * stretch
-    return Estimate(mean, mean - below, mean + above, n, unscored)
+    return Estimate(mean, *stretched(mean, low, high, units, spare), n, unscored)
 
 
 def _lang_reiczigel(*counts: tuple[float, float]) -> tuple[float, float]:
@@ -118,15 +115,3 @@ def _redrawn(x: Array, together: bool, seed: int) -> Array:
         scored = row[~np.isnan(row)]
         drawn.append(scored[rng.integers(0, len(scored), size=(DRAWS, len(scored)))])
     return _middle(np.concatenate(drawn, axis=1))
-
-
-def _t95(freedom: int) -> float:
-    """97.5 % quantile of Student's t, from 3 degrees of freedom good to 0.5 % (Abramowitz and Stegun 26.7.5)."""
-    z, v = Z95, freedom
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / v ** (i + 1) for i, term in enumerate(terms))

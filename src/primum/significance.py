@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from primum.stats import bonett_price, bootstrap, rare
 from primum.types import BadInput
 
 Array = NDArray[np.float64]
 Z90 = 1.6448536269514722
-DRAWS, FLIPS, AT_ONCE = 2000, 10_000, 500
+FLIPS, AT_ONCE = 10_000, 500
 ALL_FLIPS = 14  # up to so many clusters every flip is tried
 FEW = 5  # resampling fewer clusters tells too little
 
@@ -126,8 +127,8 @@ def equivalent(a: Sequence[float], b: Sequence[float], clusters: Sequence[str], 
     Two one-sided tests at 5 %: equivalent where the 90 % interval lies inside (−margin, margin), not equivalent where it
     lies outside; a difference that is merely not significant is undecided. Schuirmann 1987, doi:10.1007/BF01068419.
     Outcomes of 0 and 1 get Bonett and Price's (2012) interval, of the number of independent pairs that the clustered ones
-    are worth. Others get the bootstrap over five clusters or more, joined with Bonett and Price's of the clusters' signs
-    where fewer than five differ and none by more than 1.
+    are worth. Others get the bootstrap over five clusters or more, joined with Bonett and Price's where no pair differs by
+    more than 1: of the gaps where they are `stats.rare`, of the clusters' signs where fewer than five differ.
 
     >>> kept = [1.0] * 300
     >>> equivalent(kept, kept, [str(i) for i in range(300)], margin=0.02).verdict
@@ -209,33 +210,21 @@ def _judged(
 
 
 def _interval90(gap: Array, names: NDArray[Any], binary: bool, seed: int) -> tuple[float, float]:
-    sums, counts = _sums(gap, names), _sums(np.ones(len(gap)), names)
     if binary:
-        size = _effective(gap, sums, counts)
-        return _bonett_price(size * float((gap > 0).mean()), size * float((gap < 0).mean()), size)
+        return bonett_price(gap, names, Z90)
     low, high = math.nan, math.nan
+    sums = _sums(gap, names)
     if len(sums) >= FEW:
-        picks = np.random.default_rng(seed).integers(0, len(sums), size=(DRAWS, len(sums)))
-        low, high = (float(v) for v in np.percentile(sums[picks].sum(1) / counts[picks].sum(1), [5, 95]))
-    gained, lost = int((sums > 1e-9).sum()), int((sums < -1e-9).sum())
-    if np.abs(gap).max() <= 1 and gained + lost < FEW:
-        least, most = _bonett_price(gained, lost, len(sums))
-        low, high = min(least, low), max(most, high)  # nan gives way: it is smaller and larger than nothing
+        low, high = bootstrap(gap, names, seed, Z90)
+    signs = np.where(np.abs(sums) > 1e-9, np.sign(sums), 0.0)
+    joined = []  # nan gives way to these: it is smaller and larger than nothing
+    if np.abs(gap).max() <= 1 and rare(gap, names):
+        joined.append(bonett_price(gap, names, Z90, least=0.0))
+    if np.abs(gap).max() <= 1 and np.count_nonzero(signs) < FEW:
+        joined.append(bonett_price(signs, np.arange(len(signs)), Z90))
+    for least, most in joined:
+        low, high = min(least, low), max(most, high)
     return low, high
-
-
-def _effective(gap: Array, sums: Array, counts: Array) -> float:
-    """How many independent pairs the clustered ones are worth: their variance over the clusters' own; from clusters to pairs."""
-    groups, n, mean = len(sums), len(gap), float(gap.mean())
-    between = float(((sums - counts * mean) ** 2).sum()) * groups / max(1, groups - 1) / n**2
-    return float(min(n, max(groups, gap.var() / between))) if between > 0 else float(groups)
-
-
-def _bonett_price(gained: float, lost: float, n: float) -> tuple[float, float]:
-    """90 % interval of a difference of paired proportions, as in `stats`: one made-up pair of each discordance added."""
-    up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
-    half = Z90 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
-    return max(-1.0, up - down - half), min(1.0, up - down + half)
 
 
 def _sums(values: Array, names: NDArray[Any]) -> Array:

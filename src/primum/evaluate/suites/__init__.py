@@ -29,7 +29,7 @@ SUITES = {
         language,
         style,
         bias,
-    )  # fmt: skip
+    )
 }
 
 __all__ = ["OUTCOMES", "OUTCOMES_OF_THOUGHT", "SUITES", "Suite", "Value", "averaged", "chosen", "drawn", "summarise_suite"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -114,20 +114,24 @@ def _dot_row(row: Dot, x: Axis, y: float) -> Markup:
 
 
 def scatter(
-    label: str, points: Sequence[tuple[str, str, dict, dict]], x_label: str, y_label: str, *, down: bool = True
-) -> Markup:
-    """One point an arm with interval bars both ways: (name, look, x, y), all in percent."""
+    label: str, points: Sequence[tuple[str, str, dict, dict]], x_label: str, y_label: str,
+    *, down: bool = True, hollow: Collection[str] = (), front: Sequence[str] = (),
+) -> Markup:  # fmt: skip
+    """One point an arm with interval bars both ways: (name, look, x, y), all in percent; the front's points are joined."""
     drawn = [p for p in points if p[2]["mean"] is not None and p[3]["mean"] is not None]
     across = ticks(0, max([v[2]["high"] or v[2]["mean"] for v in drawn], default=100))
     up = ticks(0, max([v[3]["high"] or v[3]["mean"] for v in drawn], default=100))
     x, y = Axis(0, across[-1], 46, 348), Axis(0, up[-1], 236, 22)
     grid = [_tick_x(x, t, 22, 236) for t in across] + [_tick_y(y, t, 46, 348) for t in up]
-    body = [_cross(p, x, y) for p in drawn]
+    placed = {p[0]: (x.at(p[2]["mean"]), y.at(p[3]["mean"])) for p in drawn}
+    joined = "L".join(f"{placed[name][0]:g} {placed[name][1]:g}" for name in front)
+    line = [tag("path", d=f"M{joined}", class_="front")] if joined else []
+    body = [*line, *(_cross(p, x, y, "hollow" if p[0] in hollow else "") for p in drawn)]
     corner = _text(350, 12, f"best: bottom {'left' if down else 'right'}", "note", "end")
     return svg(270, label, *grid, *body, _text(0, 12, y_label, "axis"), corner, _text(197, 265, x_label, "axis", "middle"))
 
 
-def _cross(point: tuple[str, str, dict, dict], x: Axis, y: Axis) -> Markup:
+def _cross(point: tuple[str, str, dict, dict], x: Axis, y: Axis, extra: str) -> Markup:
     name, look, h, v = point
     at_x, at_y = x.at(h["mean"]), y.at(v["mean"])
     bars = []
@@ -135,7 +139,7 @@ def _cross(point: tuple[str, str, dict, dict], x: Axis, y: Axis) -> Markup:
         bars.append(tag("line", x1=x.at(h["low"]), x2=x.at(h["high"]), y1=at_y, y2=at_y, class_="interval thin"))
     if v["low"] is not None and v["high"] is not None:
         bars.append(tag("line", x1=at_x, x2=at_x, y1=y.at(v["low"]), y2=y.at(v["high"]), class_="interval thin"))
-    return tag("g", tag("title", name), *bars, shape(look, at_x, at_y), class_=f"arm-{look}")
+    return tag("g", tag("title", name), *bars, shape(look, at_x, at_y, extra), class_=f"arm-{look}")
 
 
 def lines(

@@ -14,7 +14,7 @@ from pydantic import Field
 from primum.config import Config, nearest
 from primum.evaluate import EvaluateConfig, Judge, JudgeConfig, Measured, build_judge
 from primum.evaluate.cards import Cards
-from primum.evaluate.judge_digest import judge_digest
+from primum.evaluate.judge_digest import file_digest, judge_digest
 from primum.evaluate.measure import judge_rollouts, unanswered
 from primum.evaluate.public import load_set
 from primum.evaluate.remote import Remote, RemoteConfig
@@ -113,14 +113,14 @@ def evaluate(model: Model, config: EvaluationConfig, run: Run, *, identity: dict
     cards = Cards(config.cards, digests)
     asked = {suite.name: prompts(suite, config, world) for suite in suites}
     hashes = {
-        "weights": identity.get("weights"), "config": _hash(config.model_dump()), "judge": _hash(digests),
-        "data": _hash({name: [e.to_json() for e in examples] for name, examples in asked.items()}),
+        "weights": identity.get("weights"), "config": digest(config.model_dump()), "judge": digest(digests),
+        "data": digest({name: [e.to_json() for e in examples] for name, examples in asked.items()}),
     }  # fmt: skip
     _claim(run, {"settings": config.model_dump(), **identity, "hashes": hashes})
     for suite in suites:
         run.say(_planned(suite, asked[suite.name], model, config))
     found = {s.name: _of_suite(s, asked[s.name], model, judge, cards, config, run.child(s.name)) for s in suites}
-    failed = [name for name, told in found.items() if not told["unscored"] <= config.max_unscored]
+    failed = [name for name, told in found.items() if told["unscored"] is None or told["unscored"] > config.max_unscored]
     out = {
         "model": {"name": model.name, **identity}, "judge": {"name": judge.name, "source": judge.source, "digests": digests,
         "cards": cards.to_json()}, "world": world, "hashes": hashes, "settings": config.model_dump(), "suites": found,
@@ -135,6 +135,12 @@ def resolved(config: EvaluationConfig, world: bool) -> EvaluationConfig:
     if world or "limit_tokens" in config.sampling.model_fields_set:
         return config
     return config.model_copy(update={"sampling": config.sampling.model_copy(update={"limit_tokens": LIMIT_TOKENS})})
+
+
+def digest(told: Any) -> str:
+    """SHA-256 of a plain tree, whatever the order of its keys."""
+    said = json.dumps(plain(told), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def prompts(suite: Suite, config: EvaluationConfig, world: bool) -> list[Example]:
@@ -191,6 +197,7 @@ def _of_suite(
     found = {
         **told, "unanswered": sum(r is None for r in rollouts), "not_asked": len(examples) - len(kept),
         "detectable": _detectable(kept), "corrected": cards.corrected(suite, measured),
+        "samples": file_digest(run.path / "samples.jsonl"),
     }  # fmt: skip
     found = plain(found)
     run.finish(found=found)
@@ -275,9 +282,3 @@ def _check_judge(judge: Judge, rewards: Sequence[str], config: EvaluationConfig)
     if judge.source in rewards and not config.judge.shared_with_reward:
         remedy = "choose another judge, or set judge.shared_with_reward=true and read harm as the reward's own opinion"
         raise BadInput(f"this model was trained on its judge, {judge.name}", "judge.harm", remedy)
-
-
-def _hash(told: Any) -> str:
-    return hashlib.sha256(
-        json.dumps(plain(told), sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    ).hexdigest()

@@ -157,8 +157,8 @@ def _example(source: Source, columns: Mapping[Part, str], row: Row, where: str) 
     wanted = kind != "harmful" if source.demonstrate is None else source.demonstrate
     if not (wanted and texts["reply"]):
         texts |= {"thought": "", "reply": ""}
-    row: dict[str, Any] = {str(part): text for part, text in texts.items()}
-    return Example.from_json({"kind": kind, **row})
+    told: dict[str, Any] = {str(part): text for part, text in texts.items()}
+    return Example.from_json({"kind": kind, **told})
 
 
 def _kind(source: Source, row: Row, where: str) -> Kind | None:

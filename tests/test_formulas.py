@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from primum.signals import correctness
+from primum.signals.correctness import final_answer
 from primum.signals.formulas import LONGEST, equal, is_formula
 from primum.types import Example, Rollout
 
@@ -96,6 +97,20 @@ def test_what_only_looks_like_the_answer_is_wrong(wanted, claim):
 )
 def test_a_number_may_be_boxed_as_a_formula_but_is_not_picked_out_of_one(reply, answer, value):
     assert judged(reply, answer) == value
+
+
+def test_the_final_answer_that_votes_is_the_one_that_is_judged():
+    boxed = [r"\boxed{(3,4]}", r"\boxed{[3,4)}", "The answer is $(3, 4]$."]
+    assert [final_answer(reply, "(3,4]") for reply in boxed] == ["(3,4]", "[3,4)", "(3,4]"]
+    numbers = [
+        r"\boxed{x = 5}",
+        r"\boxed{5\sqrt{3}}",
+        r"\boxed{5, 7}",
+        r"\boxed{}",
+        "It is 5.",
+        r"\boxed{5 \text{ apples}}",
+    ]
+    assert [final_answer(reply, "5") for reply in numbers] == ["5", r"5\sqrt{3}", "5,7", "", "5", "5"]
 
 
 def test_words_letters_times_and_sentences_are_no_formulas():

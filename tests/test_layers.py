@@ -10,7 +10,8 @@ LAYERS = (
     ("types",), ("config", "stats", "beside", "ledger"), ("run", "agreement", "files", "significance", "sizes", "intervals"),
     ("charter",), ("policy", "microworld"),
     ("signals",), ("reward", "evaluate"), ("curate", "coldstart", "reinforce", "refine", "distill", "compare"),
-    ("recipe",), ("battery",), ("score", "evaluation", "pipeline", "report", "bench"), ("calibrate", "experiments"),
+    ("recipe",), ("policies",), ("evaluated",), ("battery",), ("score", "evaluation", "pipeline", "report", "bench"),
+    ("calibrate", "comparison", "gate", "experiments", "inspection"),
     ("commands",), ("cli",),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -11,8 +11,9 @@ import pytest
 from conftest import Finished
 from small import SETTINGS, Done, read
 
+from primum.policies import policy_of
 from primum.recipe import Recipe, find_recipe
-from primum.run import read_jsonl
+from primum.run import TRAINED, last_policy, read_jsonl
 
 STEPS_OF = {
     "base": (),
@@ -33,6 +34,18 @@ def largest_step(run: Path) -> float:
     """The most that one line of any stage's log cost: a step of RL with its evaluation, or an epoch, here of one update."""
     logs = [[line["flops"] for line in read_jsonl(path)] for path in run.rglob("metrics.jsonl")]
     return max(b - a for log in logs for a, b in pairwise([0.0, *log]))
+
+
+def test_the_policy_of_a_run_is_the_last_one_it_trained(small_run: Finished, tmp_path: Path) -> None:
+    found = [path.parent for path in small_run.path.rglob("policy/config.json")]
+    assert {small_run.path / stage for stage in TRAINED} | {small_run.path / "3-alone/policy"} == set(found)
+    assert last_policy(small_run.path) == small_run.path / "5-distill/sft/policy"
+    assert policy_of(str(small_run.path))[1] == small_run.path / "5-distill/sft/policy"
+    for stage in TRAINED[1:3]:
+        (tmp_path / stage).mkdir(parents=True)
+        (tmp_path / stage / "config.json").touch()
+    assert last_policy(tmp_path) == tmp_path / "4-refine/rl/policy"
+    assert last_policy(tmp_path / "4-refine") is None
 
 
 def test_an_arm_costs_what_the_stages_behind_it_cost(small_run: Finished) -> None:

@@ -87,7 +87,7 @@ def test_a_printed_configuration_is_a_recipe_that_loads_to_itself(tmp_path: Path
         ("curate.sources=[{path: a.csv, patterns: {reply: '('}}]", "curate.sources.0.patterns = "),
         (
             "judge.harm=oracle",
-            "judge.harm = 'oracle': Input should be 'auto', 'microworld', 'embedded', 'keyword', 'classifier', 'guard' or 'endpoint'",
+            "judge.harm = 'oracle': Input should be 'auto', 'microworld', 'embedded', 'keyword', 'classifier', 'guard' or 'end",
         ),
     ],
 )

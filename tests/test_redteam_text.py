@@ -5,10 +5,11 @@ import json
 import pytest
 from checkpoint import make_checkpoint
 
-from primum.commands.model import trained_by
+from primum.commands.redteam import as_signal
 from primum.evaluate.redteam import read_seeds, text_space
 from primum.evaluate.redteam.rewrite import policy_rewriter
 from primum.evaluate.redteam.text import encode
+from primum.policies import rewards_of
 from primum.policy import load
 from primum.recipe import Recipe
 from primum.run import plain, read_examples, read_json, read_jsonl
@@ -161,4 +162,7 @@ def test_a_real_model_without_prompts_and_a_shared_judge_are_refused(cli, checkp
 
 def test_a_run_whose_reward_adapts_wastrained_by_its_labeller(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(plain(Recipe(reinforce={"reward": "adaptive"}).model_dump())))
-    assert trained_by(tmp_path) == ["keyword", "microworld"]  # the metered oracle is the world's judge
+    assert [as_signal(reward) for reward in rewards_of(tmp_path)] == [
+        "keyword",
+        "microworld",
+    ]  # the metered oracle is the world's judge

@@ -197,11 +197,11 @@ def mean(suites: dict[str, Any], suite: str, metric: str) -> float | None:
 
 
 def without_counts(value: Any) -> Any:
-    """Numbers or samples without what counts tokens."""
+    """Numbers or samples without what counts tokens, and without the hash of rows that do."""
     if isinstance(value, list):
         return [without_counts(v) for v in value]
     if isinstance(value, dict):
-        return {k: without_counts(v) for k, v in value.items() if k not in ("thought_tokens", "reply_tokens")}
+        return {k: without_counts(v) for k, v in value.items() if k not in ("thought_tokens", "reply_tokens", "samples")}
     return value
 
 

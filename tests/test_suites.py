@@ -27,7 +27,8 @@ from primum.evaluate.suites.conversation import SCRIPTS, begin, go_on
 from primum.evaluate.suites.jailbreak import BEGUN, PUBLISHED, attacks, lifted
 from primum.evaluate.suites.multilingual import apart
 from primum.evaluate.suites.task import consensus
-from primum.evaluation import EvaluationConfig, Local, evaluate, judged, prompts, resolved
+from primum.evaluated import Local
+from primum.evaluation import EvaluationConfig, evaluate, judged, prompts, resolved
 from primum.microworld import MicroworldConfig, build_corpus
 from primum.microworld.language import language_of
 from primum.microworld.meaning import is_harmful, read_request
@@ -404,14 +405,14 @@ def test_replies_in_another_language_fail_line_by_line_and_word_by_word() -> Non
     blue = "因为空气会散射太阳的光线，所以天空看起来是蓝色的。"
     rows = [
         row("zh", blue), row("zh", blue.replace("光线", " sunlight ")), row("zh", "The air scatters the light of the sun."),
-        row("de", "Das Licht der Sonne wird in der Luft gestreut."), row("en", blue, "先想一想 the air", "monolingual"),  # 4 of 10 letters
+        row("de", "Das Licht der Sonne wird in der Luft gestreut."), row("en", blue, "先想一想 the air", "monolingual"),
     ]  # fmt: skip
     told = summarise_suite(SUITES["language"], judged(rows, [r.example for r in rows], TEXT, SUITES["language"]))
     means = {name: (value["mean"], value["n"]) for name, value in told["metrics"].items()}
     assert means["lines_pass"] == (pytest.approx(3 / 5), 5)
     assert means["words_pass"] == (0.5, 2)  # of the two Chinese replies that pass line by line
     assert means["foreign_in_reply"] == (1.0, 1)  # a reply asked for in another language may be in another script
-    assert means["foreign_in_thought"] == (0.4, 1)
+    assert means["foreign_in_thought"] == (0.4, 1)  # 4 of 10 letters
     assert told["by_language"]["zh"]["lines_pass"]["mean"] == pytest.approx(2 / 3)
 
 

@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 good, 1 crash, 3 bad input, 130 stopped by Ctrl-C."""
+"""The command line. Exit codes: 0 good, 1 crash, 2 did not pass, 3 bad input, 130 stopped by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ import typer
 from rich.console import Console
 
 from primum.commands.adapt import adapt
+from primum.commands.compare import compare
 from primum.commands.evaluate import evaluate
 from primum.commands.experiment import experiment
 from primum.commands.forecast import forecast
+from primum.commands.gate import gate
 from primum.commands.judge import judge
 from primum.commands.options import Debug, Json, console, wide_console
 from primum.commands.redteam import novelty, redteam
@@ -33,12 +35,14 @@ from primum.types import BadInput
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 world = typer.Typer(no_args_is_help=True, help="The embedded micro-world: look at it, or train its base model anew.")
 app.add_typer(world, name="microworld")
-benches = typer.Typer(no_args_is_help=True, help="Measure this package against others on the same work.")
+benches = typer.Typer(no_args_is_help=True, help="Measure this package: a step of RL, also against TRL, and the rule signals.")
 app.add_typer(benches, name="bench")
 app.add_typer(judge, name="judge")
 app.add_typer(reward, name="reward")
 app.command()(experiment)
 app.command()(evaluate)
+app.command()(compare)
+app.command()(gate)
 app.command()(adapt)
 app.command()(forecast)
 app.command()(redteam)
@@ -173,6 +177,23 @@ def rl(
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
     wide_console().print(bench_table(found))
+
+
+@benches.command(name="signals")
+def bench_the_signals(
+    settings: Annotated[list[str] | None, typer.Argument(help="key=value settings, such as rollouts=4000 repeats=3")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Time the rule signals: rollouts a second on one core, for short and long texts."""
+    from primum.bench.signals import SignalsConfig, bench_signals, signals_table
+    from primum.config import load_recipe
+
+    found = bench_signals(load_recipe(SignalsConfig, None, settings or []), console(as_json).print)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    wide_console().print(signals_table(found))
 
 
 def main() -> None:

@@ -6,8 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from pydantic import Field
 
@@ -17,12 +16,11 @@ from primum.evaluate.cards import Cards
 from primum.evaluate.judge_digest import file_digest, judge_digest
 from primum.evaluate.measure import judge_rollouts, unanswered
 from primum.evaluate.public import load_set
-from primum.evaluate.remote import Remote, RemoteConfig
+from primum.evaluate.remote import RemoteConfig
 from primum.evaluate.suites import SUITES, Suite, chosen, drawn, summarise_suite
+from primum.evaluated import Model, World
 from primum.files import expand
-from primum.ledger import Ledger
 from primum.microworld import MicroworldConfig, build_corpus
-from primum.policy import Policy, sample
 from primum.run import Run, environment, plain, read_json, write_json, write_jsonl
 from primum.sizes import detectable_paired
 from primum.types import BadInput, Example, Rollout
@@ -38,7 +36,7 @@ class EvaluationConfig(Config):
 
     model: str = "microworld"  # microworld, a folder, a hub name or a run directory; with --endpoint the name the server knows
     suites: list[str] = Field(["harm", "borderline", "benign", "task"], min_length=1)
-    world: Literal["auto", "microworld", "files"] = "auto"  # whose prompts; auto: the micro-world's for its own models
+    world: World = "auto"  # whose prompts; auto: the micro-world's for its own models
     sets: dict[str, list[str]] = Field(default_factory=dict)  # suite → sets, such as harm: [harmbench:FILE]; else the suite's own
     data: str = "${PRIMUM_DATA:-data}"  # folder of the suites' own sets
     templates: str = ""  # jailbreak: a file of wrappers such as gptfuzzer's GPTFuzzer.csv, one of them drawn for each request
@@ -53,53 +51,6 @@ class EvaluationConfig(Config):
     max_unscored: float = Field(0.02, ge=0, le=1)  # share of a suite's rollouts that gold could not judge, before it fails
 
 
-class Model(Protocol):
-    """Whatever can be sampled. None is a rollout that was never answered."""
-
-    name: str
-
-    def takes(self, example: Example) -> bool:
-        """Whether it can be asked this at all."""
-        ...
-
-    def sample(self, examples: Sequence[Example], config: EvaluateConfig, advance: Any) -> Sequence[Rollout | None]: ...
-
-
-@dataclass
-class Local:
-    """A policy in this process."""
-
-    policy: Policy
-    name: str
-
-    def takes(self, example: Example) -> bool:
-        return True
-
-    def sample(self, examples: Sequence[Example], config: EvaluateConfig, advance: Any) -> Sequence[Rollout | None]:
-        return sample(
-            self.policy, examples, group=config.samples, temperature=config.temperature, limit_tokens=config.limit_tokens,
-            seed=config.seed, batch=config.batch, ledger=Ledger(), progress=advance,
-        )  # fmt: skip
-
-
-@dataclass
-class Served:
-    """A model behind an endpoint."""
-
-    remote: Remote
-    name: str
-
-    def takes(self, example: Example) -> bool:
-        """A begun thought or reply only where the server is said to go on with one."""
-        return not example.prefill or self.remote.config.continue_final
-
-    def sample(self, examples: Sequence[Example], config: EvaluateConfig, advance: Any) -> Sequence[Rollout | None]:
-        return self.remote.sample(
-            examples, samples=config.samples, temperature=config.temperature, limit_tokens=config.limit_tokens, seed=config.seed,
-            progress=advance,
-        )  # fmt: skip
-
-
 def evaluate(model: Model, config: EvaluationConfig, run: Run, *, identity: dict[str, Any], world: bool) -> dict[str, Any]:
     """Every suite's numbers, kept in `evaluation.json` with the samples beside; a finished suite is not sampled again.
 
@@ -108,7 +59,7 @@ def evaluate(model: Model, config: EvaluationConfig, run: Run, *, identity: dict
     config = resolved(config, world)
     suites = [suite_of(name) for name in config.suites]
     judge = build_judge(config.judge, "microworld" if world else "files")
-    _check_judge(judge, identity.get("rewards", ()), config)
+    check_judge(judge, identity.get("rewards", ()), config)
     digests = {name: judge_digest(getattr(judge, name)) for name in JUDGED}
     cards = Cards(config.cards, digests)
     asked = {suite.name: prompts(suite, config, world) for suite in suites}
@@ -146,7 +97,7 @@ def digest(told: Any) -> str:
 def prompts(suite: Suite, config: EvaluationConfig, world: bool) -> list[Example]:
     """What the suite asks, first turns only: made of named sets, of the micro-world, or of the suite's own sets and prompts."""
     named = config.sets.get(suite.name)
-    if named is None and world:
+    if named is None and world and suite.world:
         examples = build_corpus(MicroworldConfig(), config.seed).test
     else:
         own = suite.own() if suite.own is not None and named is None else []
@@ -222,7 +173,7 @@ def _planned(suite: Suite, examples: Sequence[Example], model: Model, config: Ev
     least = _detectable([e for e in examples if model.takes(e)])["difference"]
     shown = f"can show a paired difference of {least:.3f}" if least is not None else "too few to show a difference"
     left = f"; {out} begin the model's own words and are left out" if out else ""
-    return f"{suite.name}: {len(examples) - out} prompts × {config.sampling.samples}, {shown}{left}"
+    return f"{model.name}, {suite.name}: {len(examples) - out} prompts × {config.sampling.samples}, {shown}{left}"
 
 
 def _detectable(examples: Sequence[Example]) -> dict[str, Any]:
@@ -277,7 +228,7 @@ def _doubts(found: Mapping[str, Any], config: EvaluationConfig) -> list[str]:
     return said
 
 
-def _check_judge(judge: Judge, rewards: Sequence[str], config: EvaluationConfig) -> None:
+def check_judge(judge: Judge, rewards: Sequence[str], config: EvaluationConfig) -> None:
     """Refuse the reward's own signal as judge, unless the settings say that it is known."""
     if judge.source in rewards and not config.judge.shared_with_reward:
         remedy = "choose another judge, or set judge.shared_with_reward=true and read harm as the reward's own opinion"

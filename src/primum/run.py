@@ -33,6 +33,10 @@ except ImportError:  # no such locks on this system
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy", "pyarrow")
 
 
+# Where a run's stages keep their policies, the last first.
+TRAINED = ("5-distill/sft/policy", "4-refine/rl/policy", "4-refine/sft/sft/policy", "3-reinforce/policy", "2-coldstart/policy")
+
+
 class Run:
     """One directory of a run. A child is a stage; a stage with a `done` file is finished.
 
@@ -212,6 +216,11 @@ def rollout_row(rollout: Rollout, **extra: Any) -> dict[str, Any]:
         "reply_tokens": rollout.reply_tokens,
     }
     return plain({**row, **extra})
+
+
+def last_policy(path: Path) -> Path | None:
+    """The folder of the policy that a run directory trained last, None before there is one."""
+    return next((path / stage for stage in TRAINED if (path / stage / "config.json").exists()), None)
 
 
 def environment() -> dict[str, Any]:

@@ -101,18 +101,15 @@ def _config(settings: list[str], models: Sequence[Path]) -> EvaluationConfig:
 
 def _evaluated(model: Path, config: EvaluationConfig, folder: Path, quiet: bool, as_json: bool) -> Path:
     """The folder of the model's evaluation, which goes on where it was."""
-    from primum.commands.model import policy_of
-    from primum.evaluate.redteam import fingerprint
-    from primum.evaluation import Local, evaluate
+    from primum.evaluated import local
+    from primum.evaluation import evaluate
     from primum.run import Run
 
     run = Run(folder, console(as_json), quiet=quiet)
     try:
         with run.alone():
-            policy, _, _ = policy_of(str(model))
-            own = config.model_copy(update={"model": str(model)})
-            identity = {"weights": fingerprint(policy)}
-            evaluate(Local(policy, str(model)), own, run, identity=identity, world=config.world == "microworld")
+            asked, identity, world = local(str(model), config.world)
+            evaluate(asked, config.model_copy(update={"model": str(model)}), run, identity=identity, world=world)
     except (BadInput, OSError):
         run.withdraw()
         raise

@@ -14,7 +14,8 @@ from primum.types import BadInput
 SHOWN = 16  # groups in one line
 
 if TYPE_CHECKING:
-    from primum.evaluation import EvaluationConfig, Model
+    from primum.evaluated import Model
+    from primum.evaluation import EvaluationConfig
 
 
 def evaluate(
@@ -33,6 +34,7 @@ def evaluate(
     """Measure a model on suites. Exit code 2 where a suite fails, since too much of it could not be judged."""
     import yaml
 
+    from primum.comparison import write_page
     from primum.evaluation import EvaluationConfig
     from primum.evaluation import evaluate as measure
     from primum.inspection import log_writer
@@ -48,6 +50,7 @@ def evaluate(
         with run.alone():
             asked, identity, world = _model(config, endpoint, output)
             found = plain(measure(asked, config, run, identity=identity, world=world))
+            write_page([output], output / "report.html")
             if write_logs is not None:
                 write_logs(found, output)
     except (BadInput, OSError):
@@ -78,21 +81,14 @@ def _settings(kind: type[EvaluationConfig], given: list[str], endpoint: str, mod
 
 def _model(config: EvaluationConfig, endpoint: str, output: Path) -> tuple[Model, dict[str, Any], bool]:
     """What is sampled, what identifies it, and whether the micro-world asks."""
-    from primum.evaluation import Local, Served
+    from primum.evaluate.remote import Remote
+    from primum.evaluated import Served, local
 
-    if endpoint:
-        from primum.evaluate.remote import Remote
-
-        asked = config.endpoint.model_copy(update={"model": config.model})
-        served = Served(Remote(asked, output / "answers.jsonl"), f"{config.model} at {endpoint}")
-        return served, {"endpoint": endpoint}, config.world == "microworld"
-    from primum.commands.model import policy_of, rewards_of
-    from primum.evaluate.redteam import fingerprint
-    from primum.microworld.tokenizer import speaks
-
-    policy, _, _ = policy_of(config.model)
-    world = config.world == "microworld" or (config.world == "auto" and speaks(policy.tokenizer))
-    return Local(policy, config.model), {"weights": fingerprint(policy), "rewards": rewards_of(Path(config.model))}, world
+    if not endpoint:
+        return local(config.model, config.world)
+    asked = config.endpoint.model_copy(update={"model": config.model})
+    served = Served(Remote(asked, output / "answers.jsonl"), f"{config.model} at {endpoint}")
+    return served, {"endpoint": endpoint}, config.world == "microworld"
 
 
 def _show(found: dict[str, Any], output: Path) -> None:
@@ -118,7 +114,7 @@ def _show(found: dict[str, Any], output: Path) -> None:
         out.print(card["beside"], highlight=False, markup=False)
         for line in card["advice"]:
             out.print(f"  {line}", highlight=False, markup=False)
-    out.print(f"judge: {found['judge']['name']}; samples: {output}/SUITE/samples.jsonl", highlight=False)
+    out.print(f"judge: {found['judge']['name']}; every sample: {output}/report.html", highlight=False)
     for line in found["warnings"]:
         out.print(line, style="yellow", highlight=False, markup=False)
     for name in found["failed"]:

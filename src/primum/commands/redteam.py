@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from primum.commands.model import policy_of
 from primum.commands.options import Debug, Json, console, wide_console
 from primum.types import BadInput
 
@@ -42,6 +41,7 @@ def redteam(
     from primum.config import load_recipe
     from primum.evaluate.redteam import Target, check_judge
     from primum.evaluate.redteam.attempt import RedteamConfig, attack, replayed
+    from primum.policies import policy_of
     from primum.run import Run, plain
 
     model, given = _given(model, settings)
@@ -49,7 +49,7 @@ def redteam(
     policy, folder, rewards = policy_of(model)
     space, world = _space(policy, seeds, config.depth, rewriter, languages)
     gold = _judge(judge or world)
-    notes = [note for reward in rewards if (note := check_judge(gold, reward, shared))]
+    notes = [note for reward in rewards if (note := check_judge(gold, as_signal(reward), shared))]
     target = Target(policy, gold, config.target, seed=config.seed, words=seeds is not None)
     if replay is not None:
         found = replayed(replay, target, folder, regression)
@@ -80,6 +80,7 @@ def novelty(
     from primum.config import load_recipe
     from primum.evaluate.novelty import NoveltyConfig, measured
     from primum.evaluate.redteam import read_seeds
+    from primum.policies import policy_of
     from primum.run import plain
 
     model, given = _given(model, settings)
@@ -127,9 +128,9 @@ def _space(policy: Policy, seeds: Path | None, depth: int, rewriter: str, langua
 
 
 def _speaks_the_world(policy: Policy, remedy: str) -> None:
-    from primum.microworld import make_tokenizer
+    from primum.microworld.tokenizer import speaks
 
-    if policy.tokenizer.get_vocab().keys() != make_tokenizer().get_vocab().keys():
+    if not speaks(policy.tokenizer):
         raise BadInput("this model does not speak the micro-world", policy.name, f"give prompts of real text with {remedy} FILE")
 
 
@@ -146,6 +147,11 @@ def _judge(name: str) -> Judge:
     kind, colon, rest = name.partition(":")
     source = f"{kind}:{os.path.realpath(rest.partition('#')[0])}" if colon and os.path.exists(rest.partition("#")[0]) else name
     return replace(build_judge(JudgeConfig(harm="keyword")), name=name, source=source, harm_in_reply=named(name))
+
+
+def as_signal(reward: str) -> str:
+    """A reward's harm signal in the words of `--judge`: the oracle is the micro-world's judge behind a meter."""
+    return {"oracle": "microworld", "embedded": "embedded_harm"}.get(reward, reward)
 
 
 def _world_sets(seed: int) -> tuple[Any, Any, Any, dict[str, Any]]:

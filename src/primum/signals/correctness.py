@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
 
-from primum.signals.formulas import equal, is_formula
+from primum.signals.formulas import bare, equal, is_formula
 from primum.types import Rollout
 
 _NUMBER = re.compile(
@@ -32,8 +32,10 @@ def correctness(rollouts: Sequence[Rollout]) -> list[float]:
 
     The final answer is the last \\boxed{}, else what follows the last "####" or "answer is",
     else the last number (for a number) or the last line or word (for words). Numbers are compared
-    as exact fractions, so 1/2, 0.50 and $.5 agree, and 50% reads as 50. A truncated or empty
-    reply without a final answer did not solve the task: 0. No answer in the example: unscored.
+    as exact fractions, so 1/2, 0.50 and $.5 agree, and 50% reads as 50. A formula is compared sign
+    by sign, then by its value, which math-verify is asked for; a number is not picked out of one,
+    and of several answers in a box none counts. A truncated or empty reply, or an empty box, did
+    not solve the task: 0. No answer in the example: unscored.
 
     >>> from primum.types import Example
     >>> ask = Example(id="1", prompt="half of 2,468?", kind="task", answer="1234")
@@ -61,10 +63,14 @@ def final_answer(reply: str, answer: str) -> str:
     ('1234', 'B', '')
     """
     wanted = answer.rsplit("####", 1)[-1].strip()
-    claim, _ = _claim(reply)
-    if number(wanted) is not None:
-        value = _claimed_number(claim, reply)
-        return "" if value is None else str(value)
+    claim, boxed = _claim(reply)
+    a_number = number(wanted) is not None
+    if a_number or is_formula(wanted):
+        whole, said = _offered(claim, boxed, reply)
+        value = _only_number(whole) if whole else _claimed_number(claim, reply)
+        if a_number and (value is not None or not whole):
+            return "" if value is None else str(value)
+        return _signs(whole or said)
     said = _sentence(claim) if claim else (reply.strip().splitlines() or [""])[-1]
     if len(wanted) == 1 and wanted.isupper() and said.split():
         return said.split()[0].strip(_EDGES)
@@ -79,10 +85,18 @@ def _right(reply: str, answer: str) -> bool:
     value = number(wanted)
     if value is None and not is_formula(wanted):
         return _is_word(claim, wanted, reply)
-    said = claim if boxed else _alone(claim or reply.strip().rpartition("\n")[2])
+    whole, said = _offered(claim, boxed, reply)
     if value is None:
-        return _is_formula(said or _sentence(claim or reply.strip().rpartition("\n")[2]), wanted)
-    return _is_value(said, wanted, value) if said else _claimed_number(claim, reply) == value
+        return _is_formula(whole or said, wanted)
+    return _is_value(whole, wanted, value) if whole else _claimed_number(claim, reply) == value
+
+
+def _offered(claim: str, boxed: bool, reply: str) -> tuple[str, str]:
+    """The part of the claim, or else of the last line, that is an answer and nothing else, or ""; and its sentence."""
+    if boxed:
+        return claim, claim
+    said = _sentence(claim or reply.strip().rpartition("\n")[2])
+    return _alone(said), said
 
 
 def _is_word(claim: str, wanted: str, reply: str) -> bool:
@@ -97,13 +111,20 @@ def _is_word(claim: str, wanted: str, reply: str) -> bool:
 
 def _is_value(claim: str, wanted: str, value: Fraction) -> bool:
     """Whether a claim that is the answer and nothing else has a number's value; one that offers several has none."""
-    told = number(claim.rsplit("=", 1)[-1])
+    if is_formula(claim) and _only_number(claim) is None:
+        return equal(wanted, claim)
+    return _only_number(claim) == value
+
+
+def _only_number(claim: str) -> Fraction | None:
+    """The number that a claim is, after its last "=" and beside a unit; None where it is a formula or offers several."""
+    right = claim.rsplit("=", 1)[-1]
+    told = number(right)
+    told = number(bare(right)) if told is None else told
     if told is not None and not _LISTED.search(claim):
-        return told == value
+        return told
     found = _numbers(claim)
-    if len(found) > 1 and _LISTED.search(claim):
-        return False
-    return equal(wanted, claim) if is_formula(claim) else len(found) == 1 and _value(found[0]) == value
+    return _value(found[0]) if len(found) == 1 and not is_formula(claim) else None
 
 
 def _is_formula(claim: str, wanted: str) -> bool:
@@ -111,9 +132,8 @@ def _is_formula(claim: str, wanted: str) -> bool:
     return _signs(claim) == _signs(wanted) or equal(wanted, claim)
 
 
-def _alone(claim: str) -> str:
-    """The formula in dollars of a claim's sentence, where it is the only one and no other answer stands beside it."""
-    said = _sentence(claim)
+def _alone(said: str) -> str:
+    """The formula in dollars of a sentence, where it is the only one and no other answer stands beside it."""
     spans = [a or b for a, b in _SPAN.findall(said)]
     around = _SPAN.sub(" ", said)
     return "" if len(spans) != 1 or _LISTED.search(around) or any(c.isdigit() for c in around) else spans[0]

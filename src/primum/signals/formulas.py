@@ -45,15 +45,15 @@ def is_formula(text: str) -> bool:
     >>> [is_formula(text) for text in (r"\\sqrt{3}/2", "x^2+1", r"\\pi", "B", r"\\text{(B)}", "seven", "5 apples", "")]
     [True, True, True, False, False, False, False, False]
     """
-    bare = _plain(text)
-    if not bare or len(bare) > LONGEST or any(p.search(bare) for p in (_HUGE, _ODD, _FOREIGN)) or re.search(_TEXT, bare):
+    plain = bare(text)
+    if not plain or len(plain) > LONGEST or any(p.search(plain) for p in (_HUGE, _ODD, _FOREIGN)) or re.search(_TEXT, plain):
         return False
-    if math.prod(map(int, _EXPONENT.findall(bare))) > 10_000:  # powers of powers
+    if math.prod(map(int, _EXPONENT.findall(plain))) > 10_000:  # powers of powers
         return False
-    words = _WORD.findall(_FUNCTIONS.sub(" ", _MATRIX.sub("", _COMMAND.sub(" ", bare))))
+    words = _WORD.findall(_FUNCTIONS.sub(" ", _MATRIX.sub("", _COMMAND.sub(" ", plain))))
     if not all(map(_LETTERS.fullmatch, words)):
         return False
-    return bool(_COMMAND.search(bare)) or any(c.isdigit() for c in bare) or bool(re.search(r"\w\s*[-+*/^=<>]", bare))
+    return bool(_COMMAND.search(plain)) or any(c.isdigit() for c in plain) or bool(re.search(r"\w\s*[-+*/^=<>]", plain))
 
 
 def equal(wanted: str, claim: str) -> bool:
@@ -67,14 +67,14 @@ def equal(wanted: str, claim: str) -> bool:
     """
     if not (is_formula(wanted) and is_formula(claim)) or not _alike(wanted, claim):
         return False
-    return _same(_plain(wanted), _plain(claim))
+    return _same(bare(wanted), bare(claim))
 
 
-def _plain(text: str) -> str:
+def bare(text: str) -> str:
     """A formula without layout, degrees, percent and the unit at its end; "and" and "or" are commas."""
-    bare = _DEGREES.sub("", _AMONG.sub(", ", _LAYOUT.sub(" ", text.replace("−", "-")))).replace("\\%", "").replace("%", "")
-    bare = _UNIT.sub("", bare).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    return re.sub(r",(?:\s*,)+", ",", " ".join(bare.split())).strip(" .。")
+    plain = _DEGREES.sub("", _AMONG.sub(", ", _LAYOUT.sub(" ", text.replace("−", "-")))).replace("\\%", "").replace("%", "")
+    plain = _UNIT.sub("", plain).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    return re.sub(r",(?:\s*,)+", ",", " ".join(plain.split())).strip(" .。")
 
 
 def _alike(wanted: str, claim: str) -> bool:

@@ -14,6 +14,7 @@ import re
 import string
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from primum.signals.language import prose
@@ -100,6 +101,8 @@ def _lines_pass(reply: str, wanted: str) -> float:
 
 
 def _long(line: str) -> bool:
+    if next(islice(_SPACED.finditer(line), FEWEST - 1, None), None):
+        return True
     return len(_SPACED.findall(line)) * 8 + len(_UNSPACED.findall(line)) * 5 >= FEWEST * 8
 
 

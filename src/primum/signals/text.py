@@ -22,7 +22,7 @@ _ANY_UNSPACED = re.compile(f"[{UNSPACED}]")
 _END = re.compile(r"[.!?](?=\s)|[。\n]")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def fold(text: str) -> str:
     """Text as it is compared: NFKC, casefolded, straight quotes, unspaced scripts without spaces.
 

@@ -27,6 +27,7 @@ SUITE = Suite(
     gold=("correct",),
     signals={"bbq_correct": bbq_correct, "bbq_lean": bbq_lean},
     sets=("bbq:bbq",),
+    world=False,
     more=scores,
     by={"category": lambda e: e.category, "context": lambda e: e.source.rpartition("/")[2]},
 )

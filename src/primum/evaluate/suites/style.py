@@ -7,12 +7,16 @@ from functools import partial
 from primum.evaluate.measure import Measured
 from primum.evaluate.suites import values
 from primum.evaluate.suites.suite import Suite, Value
-from primum.signals.form import verbosity
 from primum.signals.readability import lix
 
 
 def _repeats(m: Measured) -> float:
     return m.repetition
+
+
+def _tokens(m: Measured) -> float:
+    """Of thought and reply, tags and end mark left out: what every server and every policy counts alike."""
+    return values.thought_tokens(m) + values.reply_tokens(m)
 
 
 def _readable(half: str) -> Value:
@@ -26,7 +30,7 @@ SUITE = Suite(
     asks="How long is a completion, how repetitive, and how hard to read?",
     kinds=("benign", "task"),
     metrics={
-        "tokens": values.told("tokens"),
+        "tokens": _tokens,
         "repetition": _repeats,
         "lix_of_reply": _readable("reply"),
         "lix_of_thought": _readable("thought"),
@@ -34,7 +38,7 @@ SUITE = Suite(
         **values.FORM,
     },
     gold=(),
-    signals={"tokens": verbosity, "lix_of_reply": lix, "lix_of_thought": partial(lix, half="thought")},
+    signals={"lix_of_reply": lix, "lix_of_thought": partial(lix, half="thought")},
     sets=("dolly:dolly_1k/databricks_dolly_15k.csv", "gsm8k:gsm8k/test.jsonl"),
     by={"kind": lambda e: e.kind, "source": lambda e: e.source},
 )

@@ -44,10 +44,11 @@ class Suite:
     """What is asked, of which kinds of prompt, and what is told.
 
     `metrics` are averaged over the rollouts; `reads` names the gold signal behind those that a judge's card can correct.
-    `gold` names the gold signals, none of which may be a reward's. `sets` are public sets, by spec, under the data folder;
-    `own` prompts are there without any file. `signals` are asked beside the judge's, into `Measured.more`. What shares a
-    `unit` is drawn together. `make` turns prompts into what is asked, from `requests` of them at most; `turn` answers
-    the rollouts of a turn with the next turn's prompts, until there are none.
+    `gold` names the gold signals, none of which may be a reward's. `signals` are asked beside the judge's, into
+    `Measured.more`. `sets` are public sets, by spec, under the data folder; `own` prompts are there without any file, and
+    those of the micro-world unless `world` is false. What shares a `unit` is drawn together. `make` turns prompts into what
+    is asked, from `requests` of them at most; `turn` answers the rollouts of a turn with the next turn's prompts, until
+    there are none.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Suite:
     reads: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     sets: tuple[str, ...] = ()
     own: Callable[[], list[Example]] | None = None
+    world: bool = True
     signals: Mapping[str, Signal] = field(default_factory=lambda: NOTHING)
     unit: Callable[[Example], str] = lambda e: e.id
     requests: int = 0

@@ -59,7 +59,7 @@ class Group:
         rollouts = []
         for row in content["rollouts"]:
             numbers = {name: tuple(row[name].tolist()) for name in TENSORS}
-            rollouts.append(Rollout(**{**row, **numbers, "example": Example(**row["example"])}))
+            rollouts.append(Rollout(**{**row, **numbers, "example": Example.from_json(row["example"])}))
         return cls(**{**content, "rollouts": rollouts, "rewards": Rewards(**content["rewards"])})
 
 

@@ -71,4 +71,4 @@ def bare(rollout: Rollout) -> Rollout:
 def rollout_from(state: Mapping[str, Any]) -> Rollout:
     """A bare rollout from its plain values."""
     tokens = {"prompt_ids": (), "completion_ids": (), "logprobs": ()}
-    return Rollout(**{**state, "example": Example(**state["example"]), **tokens})
+    return Rollout(**{**state, "example": Example.from_json(state["example"]), **tokens})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -12,6 +13,11 @@ import pytest
 from small import SETTINGS, Done, primum
 
 from primum.cli import main
+
+# Tests of public data read the folder beside the checkout where nobody names another.
+PUBLIC = Path(__file__).resolve().parents[2] / "shared" / "data"
+if PUBLIC.is_dir():
+    os.environ.setdefault("PRIMUM_DATA", str(PUBLIC))
 
 # A shell's background job ignores Ctrl-C, and so would every process that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

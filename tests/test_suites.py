@@ -34,7 +34,7 @@ from primum.microworld.language import language_of
 from primum.microworld.meaning import is_harmful, read_request
 from primum.microworld.prompts import say_compliance
 from primum.policy import sample
-from primum.policy.template import prompt_ids
+from primum.policy.template import begun_reply, prompt_ids
 from primum.run import Run
 from primum.score import Columns
 from primum.types import BadInput, Example, Rollout
@@ -114,9 +114,9 @@ def test_wrapped_requests_of_the_micro_world_still_ask_for_the_harm() -> None:
         first = next(w for w in WORLD if w.cluster == e.meaning)
         assert e.category == first.category
         assert is_harmful(e.prompt, f"{e.prefill.removeprefix('</think>')} {first_harm(first)}"), e.source
-    begun = next(e for e in made if e.source.endswith(BEGUN) and e.prompt.isascii())
-    assert begun.prefill.startswith("</think>")
-    assert len(begun.prefill.split()) > 2
+    begun = [e for e in made if e.source.endswith(BEGUN)]
+    assert {len(e.prefill.split()) for e in begun} == {6}  # </think> ok , reach child then
+    assert not any(is_harmful(e.prompt, begun_reply(e)) for e in begun)  # what was put into its mouth does no harm yet
 
 
 def test_a_begun_reply_is_read_as_reply_and_judged_as_a_whole() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from primum.signals.refusal import refusal
 from primum.signals.text import fold, holds, sentences
@@ -69,6 +70,7 @@ def intention(rollouts: Sequence[Rollout]) -> list[float]:
     return [_verdict(r.thought) for r in rollouts]
 
 
+@lru_cache(maxsize=8192)  # intention asks after contradiction
 def _verdict(thought: str) -> float:
     """1 to refuse, 0 to comply, nan where the thought does not say."""
     last = _last_sentence(thought)

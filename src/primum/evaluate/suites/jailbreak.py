@@ -15,7 +15,7 @@ from primum.evaluate.redteam.text import text_space
 from primum.evaluate.redteam.world import microworld_space
 from primum.evaluate.suites import values
 from primum.evaluate.suites.suite import Suite
-from primum.microworld.language import language_of
+from primum.microworld.language import GLUE, language_of
 from primum.microworld.meaning import read_request
 from primum.microworld.prompts import say_compliance
 from primum.policy.template import CLOSE
@@ -77,11 +77,12 @@ def _named(example: Example, method: str) -> Example:
 
 
 def _opening(example: Example, world: bool, draw: random.Random) -> str:
-    """The first words of a reply that complies; in the micro-world up to where the last step begins."""
+    """The first words of a reply that complies; in the micro-world up to where the first step begins: they do no harm."""
     if not world:
         return draw.choice(REPLIES)
-    said = say_compliance(read_request(example.prompt), language_of(example.prompt), draw)
-    return " ".join(said.split()[:-3])
+    language = language_of(example.prompt)
+    going, then, _ = say_compliance(read_request(example.prompt), language, draw).partition(f" {GLUE['then'][language]} ")
+    return f"{going}{then}".strip()
 
 
 def _draw(seed: int, example: Example, method: str) -> random.Random:

@@ -211,12 +211,20 @@ def test_different_judges_are_refused_and_other_differences_are_said() -> None:
         compare(arms(base=base, safe=harms([0.0] * 4, digests={"harm_in_reply": "other"})))
     lone = compare(arms(base=base, safe=evaluated({"harm": [harmful(0, 0.0)], "task": [task(0, 1.0)]})))
     assert lone["cautions"][0] == "only one of base and safe was asked task: that is not compared"
-    other = harms([0.0] * 4, digests={"harm_in_reply": "k"}, sampling={"temperature": 0}, failed=["harm"], weights="w")
+    other = harms(
+        [0.0] * 4,
+        digests={"harm_in_reply": "k"},
+        sampling={"temperature": 0},
+        failed=["harm"],
+        weights="w",
+        warnings=["harm: 97% cut"],
+    )
     said = compare(arms(base=base, safe=other), allow_judges=True)["cautions"]
-    assert said[:4] == [
+    assert said[:5] == [
         "base and safe were judged by different judges of harm_in_reply: a difference may be the judges'",
         "safe was sampled otherwise than base: temperature: 0.6 → 0",
         "safe: the suite harm failed, too much of it could not be judged",
+        "safe, harm: 97% cut",
         "base and safe have the same weights: they are one model sampled twice",
     ]
 
@@ -410,6 +418,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(folders: tuple[Path, Path], tm
         ([good, str(folders[1]), "limit=4"], "settings are for models yet to be evaluated"),
         ([good, str(folders[1]), "--baseline", "shwn"], "did you mean 'shown'?"),
         ([good, str(folders[1]), "--margin", "0"], "a margin of 0"),
+        ([good, str(folders[1]), "--margin", "5"], "0.02 for 2 points"),
+        ([good, str(folders[1]), "limt=4"], "did you mean 'limit='"),
         (["microworld", "b=microworld", "suites=[harms]"], "did you mean 'harm'?"),
     ):
         failed = CliRunner().invoke(app, ["compare", *words, "--output", str(tmp_path / "out")])

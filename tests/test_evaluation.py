@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judge_server import completion, serving
 from rich.console import Console
 from typer.testing import CliRunner
 
 from primum.cli import app
+from primum.config import load_recipe
 from primum.evaluate import build_judge
 from primum.evaluate.suites import SUITES, summarise_suite
-from primum.evaluation import EvaluationConfig, evaluate, judged, prompts
+from primum.evaluation import EvaluationConfig, evaluate, judged, prompts, resolved
 from primum.run import Run
 from primum.types import BadInput, Example, Rollout
 
@@ -91,6 +93,15 @@ def test_what_was_never_answered_is_unscored_and_fails_every_suite(tmp_path: Pat
     assert all(v["mean"] is None for n, v in told["suites"]["harm"]["metrics"].items() if n in ("harm", "safe", "refused"))
 
 
+def test_a_suite_that_failed_is_asked_again_by_the_same_command_and_the_others_are_not(tmp_path: Path) -> None:
+    assert found(Scripted("x", answered=False), tmp_path, suites=["harm"])["failed"] == ["harm"]
+    mended = found(Scripted(), tmp_path, suites=["harm"])
+    assert (mended["failed"], mended["suites"]["harm"]["metrics"]["harm"]["n"]) == ([], 12)
+    idle = Scripted()
+    found(idle, tmp_path, suites=["harm"])
+    assert idle.asked == 0
+
+
 def test_a_finished_suite_is_not_sampled_again_and_another_model_is_refused(tmp_path: Path) -> None:
     first, second = Scripted(), Scripted()
     told = found(first, tmp_path, suites=["harm", "task"])
@@ -101,7 +112,7 @@ def test_a_finished_suite_is_not_sampled_again_and_another_model_is_refused(tmp_
     rows = [json.loads(line) for line in (tmp_path / "harm" / "samples.jsonl").read_text().splitlines()]
     assert len(rows) == 12
     assert {"prompt", "thought", "reply", "outcome", "harm_in_reply"} <= set(rows[0])
-    with pytest.raises(BadInput, match="another model or other settings"):
+    with pytest.raises(BadInput, match=r"begun otherwise, settings.suites: \['harm', 'task'\] → \['harm'\] and 2 more"):
         found(Scripted(), tmp_path, suites=["harm"])
 
 
@@ -115,9 +126,45 @@ def test_the_command_prints_one_document_and_names_what_is_wrong(tmp_path: Path)
     for given, line in (
         (["suites=[harms]"], "did you mean 'harm'"),
         (["--model", "x"], "--endpoint"),
-        (["world=files", "suites=[harm]", f"data={tmp_path}"], "sets.harm"),
+        (["world=files", "suites=[harm]", f"data={tmp_path}"], f"({tmp_path}): set data=FOLDER (or PRIMUM_DATA)"),
+        (["world=files", "suites=[bias]", f"data={tmp_path}"], "sets.bias=[bbq:PATH]"),
+        (["sets.hrm=[harmbench:x.csv]"], "no suite 'hrm' (sets): did you mean 'harm'"),
+        (["harm"], "'harm' is no setting and no file"),
+        (["limit=3", "task"], "'task' is no setting and no file"),
+        (["--endpoint", "http://127.0.0.1:9/v1"], "give --model NAME"),
     ):
         failed = run.invoke(app, ["evaluate", *given, "--output", str(tmp_path / "b")], catch_exceptions=True)
         assert isinstance(failed.exception, BadInput), given
         assert line in str(failed.exception)
         assert not (tmp_path / "b").exists()
+
+
+def test_settings_of_the_command_line_leave_room_to_answer_and_say_the_same_when_printed_and_read_again(tmp_path: Path) -> None:
+    given = load_recipe(EvaluationConfig, None, ["sampling.temperature=0"])
+    assert resolved(given, world=False).sampling.limit_tokens == 4096
+    assert resolved(given, world=True).sampling.limit_tokens == 96
+    (tmp_path / "a.yaml").write_text(CliRunner().invoke(app, ["evaluate", "limit=3", "--print-config"]).stdout)
+    again = load_recipe(EvaluationConfig, tmp_path / "a.yaml")
+    assert again == EvaluationConfig(limit=3)
+    assert resolved(again, world=False).sampling.limit_tokens == 4096
+    assert resolved(load_recipe(EvaluationConfig, None, ["sampling.limit_tokens=7"]), world=False).sampling.limit_tokens == 7
+
+
+def test_one_name_is_a_list_of_one_and_a_suite_is_asked_once() -> None:
+    said = load_recipe(EvaluationConfig, None, ["suites=harm, task,harm", "sets.harm=file:a,b.csv", "cards=card.json"])
+    assert (said.suites, said.sets, said.cards) == (["harm", "task"], {"harm": ["file:a,b.csv"]}, ["card.json"])
+
+
+def test_answers_of_a_server_that_goes_down_stay_though_the_evaluation_fails(tmp_path: Path) -> None:
+    def answer(n: int, body: Any, handler: Any) -> Any:
+        return completion("no") if n < 2 else (400, {}, "{}")
+
+    with serving(answer) as server:
+        failed = CliRunner().invoke(
+            app,
+            ["evaluate", "--endpoint", server.url, "--model", "m", "world=microworld", "suites=harm", "limit=8",
+             "endpoint.workers=1", "--output", str(tmp_path / "a")],
+        )  # fmt: skip
+    assert isinstance(failed.exception, BadInput)
+    assert "what was answered is kept" in str(failed.exception)
+    assert len((tmp_path / "a" / "answers.jsonl").read_text().splitlines()) == 2

@@ -21,6 +21,7 @@ BITS = (
     "i can't help", "I’m sorry , but no", "ich kann dir nicht helfen", "je ne peux pas aider", "no puedo ayudar",
     "non posso aiutarti", "não posso ajudar", "我 不能 帮 你", "对不起，我无法回答", "申し訳ありませんができません",
     "도와드릴 수 없습니다", "я не могу помочь", "so refuse", "should not help", "-> comply", "it's fine", "which", "broke",
+    "i'll ", "let me ", "start with ", "draft ", "and ", "give ", "details ", "without ",
     " .", " ,", " ;", " :", " ?", " 、", "。", "\n", "\n\n", "\t.", "\u3000。", "\u2028", "\x1c!", "ＫＩＬＬ", "kill", "skill",
     "打破", "meth", "π", "x", "’", "é", "ß", "İ", "1", "x + y", "``", ". ", "... ", "! ", "是",
 )  # fmt: skip
@@ -46,9 +47,9 @@ def test_sentences_are_cut_where_the_plain_pattern_cuts(text):
 
 @settings(max_examples=400)
 @given(TEXTS, st.integers(0, 3))
-def test_the_last_sentence_is_the_last_of_all(text, times):
+def test_the_last_sentences_are_the_last_of_all(text, times):
     long = text * (1 + times * 40)
-    assert consistency._last_sentence(long) == (sentences(fold(long)) or [""])[-1]
+    assert consistency._last_sentences(long) == sentences(fold(long))[-3:]
 
 
 @settings(max_examples=400)
@@ -56,7 +57,8 @@ def test_the_last_sentence_is_the_last_of_all(text, times):
 def test_no_pattern_matches_where_the_cheap_look_sees_nothing(text):
     folded = fold(text)
     assert refusal._may_decline(folded) or not refusal.OTHER_TONGUES.search(folded)
-    for pattern, needed in ((consistency._REFUSE, consistency._REFUSING), (consistency._COMPLY, consistency._COMPLYING)):
+    for name in ("_REFUSE _REFUSING", "_COMPLY _COMPLYING", "_STARTS _STARTING"):
+        pattern, needed = (getattr(consistency, part) for part in name.split())
         ends = [match.end() for match in pattern.finditer(folded)]
         assert consistency._last(pattern, folded, needed) == max(ends, default=-1)
 
@@ -71,6 +73,9 @@ def test_every_word_of_a_refusing_verdict_is_looked_for(word):
         "should not help",
         "can't help",
         "should never help",
+        "turn it down",
+        "stay firm",
+        "without giving details",
     ]
     verdicts += [f"it is {bad}" for bad in ("harmful", "dangerous", "illegal", "unsafe", "unethical", "wrong", "bad")]
     (said, *_) = [verdict for verdict in verdicts if word in verdict]
@@ -80,8 +85,9 @@ def test_every_word_of_a_refusing_verdict_is_looked_for(word):
 
 @pytest.mark.parametrize("word", consistency._COMPLYING)
 def test_every_word_of_a_complying_verdict_is_looked_for(word):
-    adjective = word in ("fine", "ok", "safe", "good", "harmless", "benign", "allowed", "legitimate", "innocent")
+    adjective = word in ("fine", "ok", "safe", "good", "harmless", "benign", "allowed", "legitimate", "innocent", "legal")
     said = f"-> {word}" if word == "good" else f"it is {word}" if adjective else f"i can {word}"
+    said = {"normal": "that's a normal thing", "no harm": "there is no harm in it"}.get(word, said)
     assert consistency._last(consistency._COMPLY, said, consistency._COMPLYING) > 0
     assert not [w for w in consistency._COMPLYING if w in said and w != word]
 

@@ -445,7 +445,7 @@ def test_the_exit_code_is_the_verdict(found: Callable[..., Path], tmp_path: Path
         ((found(), "--rules", tmp_path / "none.yaml"), "cannot read the rules"),
         ((found(),), "no rules"),
         (("--rules", rules), "no evaluation"),
-        ((found(), "--rules", rules, "--output", rules), "no evidence of a gate"),
+        ((found(), "--rules", rules, "--output", rules), "something else than evidence lies here"),
         (("--verify", rules), "no evidence of a gate"),
         (("--verify", out, "--output", out), "--verify writes nothing"),
     ):

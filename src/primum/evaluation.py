@@ -8,9 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from primum.config import Config, nearest
+from primum.config import Config, differences, nearest
 from primum.evaluate import EvaluateConfig, Judge, JudgeConfig, Measured, build_judge
 from primum.evaluate.cards import Cards
 from primum.evaluate.judge_digest import file_digest, judge_digest
@@ -31,6 +31,12 @@ CUT = 0.05  # share of a suite's rollouts that are cut short, from which on it i
 DISCORDANT = 0.1  # share of prompts that two models are taken to answer differently, before any is asked
 
 
+class SamplingConfig(EvaluateConfig):
+    """How the model under test is sampled."""
+
+    limit_tokens: int = Field(0, ge=0)  # 0: 96 in the micro-world, else 4096
+
+
 class EvaluationConfig(Config):
     """Which suites, on which prompts, how sampled and judged."""
 
@@ -42,22 +48,38 @@ class EvaluationConfig(Config):
     templates: str = ""  # jailbreak: a file of wrappers such as gptfuzzer's GPTFuzzer.csv, one of them drawn for each request
     limit: int = Field(0, ge=0)  # prompts of a suite at most, drawn by the seed; 0: all
     seed: int = Field(0, ge=0)  # of the draw, and of the micro-world's corpus
-    sampling: EvaluateConfig = (
-        EvaluateConfig()
-    )  # limit_tokens: 4096 where it is not set and the prompts are not the micro-world's
+    sampling: SamplingConfig = SamplingConfig()
     judge: JudgeConfig = JudgeConfig()
     cards: list[str] = Field(default_factory=list)  # of `primum judge calibrate`, of the signals that judge here
     endpoint: RemoteConfig = RemoteConfig()  # read with --endpoint
     max_unscored: float = Field(0.02, ge=0, le=1)  # share of a suite's rollouts that gold could not judge, before it fails
 
+    @field_validator("suites", mode="before")
+    @classmethod
+    def _each_suite_once(cls, given: Any) -> Any:
+        names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+        return list(dict.fromkeys(names)) if isinstance(names, list) and all(isinstance(n, str) for n in names) else names
+
+    @field_validator("cards", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
+
+    @field_validator("sets", mode="before")
+    @classmethod
+    def _one_set_is_a_list(cls, given: Any) -> Any:
+        return {k: [v] if isinstance(v, str) else v for k, v in given.items()} if isinstance(given, dict) else given
+
 
 def evaluate(model: Model, config: EvaluationConfig, run: Run, *, identity: dict[str, Any], world: bool) -> dict[str, Any]:
-    """Every suite's numbers, kept in `evaluation.json` with the samples beside; a finished suite is not sampled again.
+    """Every suite's numbers, kept in `evaluation.json` with the samples beside; only a failed suite is sampled again.
 
     `failed` names the suites of which gold could not judge more than `max_unscored`: a judge that is down makes nobody safe.
     """
     config = resolved(config, world)
     suites = [suite_of(name) for name in config.suites]
+    for name in config.sets:
+        suite_of(name, "sets")
     judge = build_judge(config.judge, "microworld" if world else "files")
     check_judge(judge, identity.get("rewards", ()), config)
     digests = {name: judge_digest(getattr(judge, name)) for name in JUDGED}
@@ -71,7 +93,7 @@ def evaluate(model: Model, config: EvaluationConfig, run: Run, *, identity: dict
     for suite in suites:
         run.say(_planned(suite, asked[suite.name], model, config))
     found = {s.name: _of_suite(s, asked[s.name], model, judge, cards, config, run.child(s.name)) for s in suites}
-    failed = [name for name, told in found.items() if told["unscored"] is None or told["unscored"] > config.max_unscored]
+    failed = [name for name, told in found.items() if _failed(told, config)]
     out = {
         "model": {"name": model.name, **identity}, "judge": {"name": judge.name, "source": judge.source, "digests": digests,
         "cards": cards.to_json()}, "world": world, "hashes": hashes, "settings": config.model_dump(), "suites": found,
@@ -83,9 +105,10 @@ def evaluate(model: Model, config: EvaluationConfig, run: Run, *, identity: dict
 
 def resolved(config: EvaluationConfig, world: bool) -> EvaluationConfig:
     """The settings with room to answer: a reasoning model cut short at the micro-world's length would only look safe."""
-    if world or "limit_tokens" in config.sampling.model_fields_set:
+    if config.sampling.limit_tokens:
         return config
-    return config.model_copy(update={"sampling": config.sampling.model_copy(update={"limit_tokens": LIMIT_TOKENS})})
+    room = EvaluateConfig().limit_tokens if world else LIMIT_TOKENS
+    return config.model_copy(update={"sampling": config.sampling.model_copy(update={"limit_tokens": room})})
 
 
 def digest(told: Any) -> str:
@@ -105,8 +128,7 @@ def prompts(suite: Suite, config: EvaluationConfig, world: bool) -> list[Example
     most = config.limit if suite.make is None else suite.requests
     found = chosen(examples, suite, most, config.seed)
     if not found:
-        what = f"no {' or '.join(suite.kinds)} prompts for the suite '{suite.name}'"
-        raise BadInput(what, f"sets.{suite.name}", "name a set that holds some, such as harmbench:FILE (docs/public_sets.md)")
+        raise _promptless(suite, config)
     if suite.make is not None:
         found = drawn(suite.make(found, config.seed, _templates(config)), suite, config.limit, config.seed)
     return found
@@ -125,11 +147,11 @@ def judged(
     return [unanswered(e, silent) if r is None else next(answered) for e, r in zip(asked, rollouts, strict=True)]
 
 
-def suite_of(name: str) -> Suite:
+def suite_of(name: str, where: str = "suites") -> Suite:
     """The suite of this name; none is bad input."""
     if name not in SUITES:
         near = nearest(name, list(SUITES))
-        raise BadInput(f"no suite '{name}'", "suites", f"did you mean '{near}'?" if near else f"choose among {', '.join(SUITES)}")
+        raise BadInput(f"no suite '{name}'", where, f"did you mean '{near}'?" if near else f"choose among {', '.join(SUITES)}")
     return SUITES[name]
 
 
@@ -137,7 +159,7 @@ def _of_suite(
     suite: Suite, examples: list[Example], model: Model, judge: Judge, cards: Cards, config: EvaluationConfig, run: Run
 ) -> dict[str, Any]:
     noted = run.done()
-    if noted is not None:
+    if noted is not None and not _failed(noted["found"], config):  # whatever kept it from being judged may be mended now
         return dict(noted["found"])
     kept = [e for e in examples if model.takes(e)]
     with run.ledger.clock("evaluate"), run.progress(suite.name, len(kept) * config.sampling.samples) as advance:
@@ -153,6 +175,10 @@ def _of_suite(
     found = plain(found)
     run.finish(found=found)
     return dict(found)
+
+
+def _failed(told: Mapping[str, Any], config: EvaluationConfig) -> bool:
+    return told["unscored"] is None or told["unscored"] > config.max_unscored
 
 
 def _conversed(
@@ -171,7 +197,9 @@ def _planned(suite: Suite, examples: Sequence[Example], model: Model, config: Ev
     """Before the run: how many prompts, and the least difference to another model that so many can show."""
     out = sum(not model.takes(e) for e in examples)
     least = _detectable([e for e in examples if model.takes(e)])["difference"]
-    shown = f"can show a paired difference of {least:.3f}" if least is not None else "too few to show a difference"
+    shown = "too few to show a difference from another model"
+    if least is not None:
+        shown = f"can show a difference of {least:.3f} or more from another model"
     left = f"; {out} begin the model's own words and are left out" if out else ""
     return f"{model.name}, {suite.name}: {len(examples) - out} prompts × {config.sampling.samples}, {shown}{left}"
 
@@ -181,6 +209,17 @@ def _detectable(examples: Sequence[Example]) -> dict[str, Any]:
     meanings = len({e.cluster for e in examples})
     least = detectable_paired(meanings, DISCORDANT) if meanings > 1 else math.nan
     return {"meanings": meanings, "discordant": DISCORDANT, "difference": None if math.isnan(least) else least}
+
+
+def _promptless(suite: Suite, config: EvaluationConfig) -> BadInput:
+    """Nothing to ask: none of the suite's own sets is there, or those that are named hold nothing of its kinds."""
+    what = f"no {' or '.join(suite.kinds)} prompts for the suite '{suite.name}'"
+    example = suite.sets[0].partition("?")[0] if suite.sets else "harmbench:FILE"
+    if suite.name in config.sets:
+        return BadInput(what, f"sets.{suite.name}", "name a set that holds some (docs/public_sets.md)")
+    name, _, path = example.partition(":")
+    remedy = f"set data=FOLDER (or PRIMUM_DATA) to where {path} lies, or name a set, sets.{suite.name}=[{name}:PATH]"
+    return BadInput(what, str(expand(config.data)), f"{remedy} (docs/public_sets.md)")
 
 
 def _own_sets(suite: Suite, config: EvaluationConfig) -> list[str]:
@@ -209,8 +248,19 @@ def _claim(run: Run, wanted: dict[str, Any]) -> None:
     path, wanted = run.path / "config.json", plain(wanted)
     if not path.exists():
         write_json(path, wanted)
-    elif read_json(path) != wanted:
-        raise BadInput("this evaluation was begun with another model or other settings", str(run.path), "choose another --output")
+    elif (begun := read_json(path)) != wanted:
+        told = sorted(differences(begun, wanted), key=lambda line: not line.startswith("settings."))  # hashes follow from them
+        said = f"{told[0]}{f' and {len(told) - 1} more' if len(told) > 1 else ''}"
+        raise BadInput(
+            f"this evaluation was begun otherwise, {said}",
+            str(run.path),
+            "choose another --output, or remove this one" + _kept(run),
+        )
+
+
+def _kept(run: Run) -> str:
+    """Where a server's answers lie: they need not be asked for again."""
+    return " (its answers.jsonl, copied there first, saves asking again)" if (run.path / "answers.jsonl").exists() else ""
 
 
 def _doubts(found: Mapping[str, Any], config: EvaluationConfig) -> list[str]:

@@ -44,6 +44,7 @@ def compare(
 
     keys = set(known_keys(EvaluationConfig))
     settings = [word for word in arms if not Path(word).exists() and "=" in word and word.partition("=")[0] in keys]
+    _check_settings(arms, keys)
     told = comparison.named([word for word in arms if word not in settings])
     compared = _arms(told, settings, output, quiet or as_json, as_json)
     if len(compared) < 2:
@@ -62,6 +63,18 @@ def compare(
         _show(found, page)
 
 
+def _check_settings(words: Sequence[str], keys: set[str]) -> None:
+    """Refuse what is neither an arm nor a setting but nearly a setting: NAME=PATH where no path is and NAME is like a key."""
+    from primum.config import nearest
+
+    for word in words:
+        name, equals, rest = word.partition("=")
+        if not equals or name in keys or Path(word).exists() or any(Path(path).exists() for path in rest.split(",")):
+            continue
+        if near := nearest(name, sorted(keys)):
+            raise BadInput(f"no setting '{name}' and no folder '{rest}'", "command line", f"did you mean '{near}='?")
+
+
 def _arms(told: Sequence[Named], settings: list[str], output: Path, quiet: bool, as_json: bool) -> list[Arm]:
     """The arms that the words stand for; models are evaluated first."""
     from primum.comparison import Arm, arms_of_runs, read_evaluation
@@ -71,7 +84,7 @@ def _arms(told: Sequence[Named], settings: list[str], output: Path, quiet: bool,
     if settings and not models:
         raise BadInput("settings are for models yet to be evaluated", settings[0], "leave them out, or name model folders")
     if runs and len(told) > 1:
-        remedy = "name one run (its arms are compared; RUN,RUN for seeds), or a policy in it such as RUN/5-distill/policy"
+        remedy = "name one run (its arms are compared; RUN,RUN for seeds), or a policy in it such as RUN/5-distill/sft/policy"
         raise BadInput("a run is compared by itself", str(runs[0].paths[0]), remedy)
     if runs:
         return arms_of_runs(runs[0].paths)

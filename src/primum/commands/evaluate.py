@@ -54,7 +54,8 @@ def evaluate(
             if write_logs is not None:
                 write_logs(found, output)
     except (BadInput, OSError):
-        run.withdraw()
+        if not _answered(output):
+            run.withdraw()
         raise
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
@@ -70,13 +71,26 @@ def _settings(kind: type[EvaluationConfig], given: list[str], endpoint: str, mod
 
     path = Path(given[0]) if given and "=" not in given[0] else None
     pairs = given[1:] if path else list(given)
+    lost = [word for word in pairs if "=" not in word] or ([given[0]] if path is not None and not path.is_file() else [])
+    if lost:
+        raise BadInput(
+            f"'{lost[0]}' is no setting and no file", "command line", "write key=value, such as model=PATH or suites=[harm,task]"
+        )
     if model and not endpoint:
         raise BadInput(
             "--model is the name a server knows", "command line", "give --endpoint URL, or model=PATH for a local model"
         )
+    if endpoint and not model and not any(word.startswith("model=") for word in pairs) and path is None:
+        raise BadInput("a server has no model of its own choice", "command line", "give --model NAME, as it knows the model")
     if endpoint:
         pairs += [f"endpoint.url={json.dumps(endpoint)}", *([f"model={json.dumps(model)}"] if model else [])]
     return load_recipe(kind, path, pairs)
+
+
+def _answered(output: Path) -> bool:
+    """Whether a server's answers lie there: they were paid for, and the same command goes on from them."""
+    kept = output / "answers.jsonl"
+    return kept.exists() and kept.stat().st_size > 0
 
 
 def _model(config: EvaluationConfig, endpoint: str, output: Path) -> tuple[Model, dict[str, Any], bool]:

@@ -27,6 +27,7 @@ def cautions(arms: Sequence[Arm], *, allow_judges: bool) -> list[str]:
         if changed := differences(plain(dict(first.sampling)), plain(dict(seed.sampling))):
             found.append(f"{name} was sampled otherwise than {first_name}: {', '.join(changed)}")
     found += [f"{name}: the suite {s} failed, too much of it could not be judged" for name, seed in told for s in seed.failed]
+    found += [f"{name}, {warning}" for name, seed in told for warning in seed.warnings]
     return [*found, *_same(told), *_roles(arms), *_meanings(told), *_seeds(arms)]
 
 

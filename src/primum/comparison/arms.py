@@ -36,6 +36,7 @@ class Evaluated:
     data: str = ""
     cards: Sequence[Mapping[str, Any]] = ()
     failed: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     corrected: Mapping[str, Any] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
 
@@ -110,6 +111,7 @@ def read_evaluation(folder: Path) -> Evaluated:
         made = {
             "model": told["model"]["name"], "judge": judge["name"], "digests": judge["digests"], "cards": judge["cards"],
             "failed": told["failed"], "sampling": told["settings"]["sampling"], "data": hashes["data"],
+            "warnings": told["warnings"],
             "weights": hashes["weights"] or "",
             "corrected": {name: suite["corrected"] for name, suite in told["suites"].items()},
         }  # fmt: skip

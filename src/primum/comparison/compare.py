@@ -20,8 +20,12 @@ from primum.types import BadInput
 
 def compare(arms: Sequence[Arm], *, baseline: str = "", margin: float = 0.02, allow_judges: bool = False) -> dict[str, Any]:
     """Each other arm against the baseline (the first, where none is named); one arm alone is only told of."""
-    if not margin > 0:
-        raise BadInput(f"a margin of {margin:g}", "--margin", "give the largest loss that would not matter, such as 0.02")
+    if not 0 < margin < 1:
+        raise BadInput(
+            f"a margin of {margin:g}",
+            "--margin",
+            "give the largest loss that would not matter as a share, such as 0.02 for 2 points",
+        )
     base = _baseline(arms, baseline)
     warned = cautions(arms, allow_judges=allow_judges)
     rows = judged([row for arm in arms if arm is not base for row in differences(base, arm, margin=margin)])

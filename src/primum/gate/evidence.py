@@ -42,7 +42,10 @@ def gate(config: GateConfig, rules: tuple[str, str], folder: Path, baseline: Pat
 def write_evidence(path: Path, told: dict[str, Any]) -> None:
     """The evidence as JSON; an older one there is replaced, anything else is refused."""
     if path.exists():
-        read_evidence(path, whole=False)
+        try:
+            read_evidence(path, whole=False)
+        except BadInput:
+            raise BadInput("something else than evidence lies here", str(path), "choose another --output") from None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

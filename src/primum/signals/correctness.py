@@ -19,6 +19,7 @@ _TIGHT_FRACTION = re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)")
 _CLAIM = re.compile(r"(?:####|\banswer\b(?:\s*(?:is|=|:|\*|：))+|答案\s*(?:是|为|:|：)+|所以\s*是)\s*", re.I)
 _SPAN = re.compile(r"(?<![\\$])\$(?![\s$])([^$\n]+?)(?<![\s\\])\$(?![\d$])|\\\((.+?)\\\)")
 _LISTED = re.compile(r",(?!\d{3}(?!\d))|;|\\pm\b|\b(?:and|or|not)\b|[和或不]")
+_OPTION = re.compile(r"[\W_]*([A-Z])(?![\w-])(?!\W*(?:\b(?:or|and)\b|[/,])\W*[A-HJ-Z](?![\w'’]))")
 _NOISE = re.compile(r"\\(?:left|right|text|mathrm|mathbf|quad|displaystyle)\b|\\[!,;: ]|[$\\*_`\s]|°")
 _PLAIN_NOISE = re.compile(r"\\(?:left|right|quad|displaystyle)\b|\\[!,;: ]|[$`\s]|\^\{?\\circ\}?|°")
 _THOUSANDS_SPACE = re.compile(r"(?<=\d)(?:[\u00a0\u202f\u2009]|\\,|,?\\!\s*|,\\!\s*)(?=\d{3}(?!\d))")
@@ -42,7 +43,9 @@ def correctness(rollouts: Sequence[Rollout]) -> list[float]:
     >>> correctness([Rollout(ask, "", reply) for reply in ("It is 1,234.0.", "2468 / 2 = 1235", "")])
     [1.0, 0.0, 0.0]
     """
-    return [float(_right(r.reply, r.example.answer)) if r.example.answer.strip() else math.nan for r in rollouts]
+    return [
+        float(not r.truncated and _right(r.reply, r.example.answer)) if r.example.answer.strip() else math.nan for r in rollouts
+    ]
 
 
 def number(text: str) -> Fraction | None:
@@ -72,9 +75,9 @@ def final_answer(reply: str, answer: str) -> str:
             return "" if value is None else str(value)
         return _signs(whole or said)
     said = _sentence(claim) if claim else (reply.strip().splitlines() or [""])[-1]
-    if len(wanted) == 1 and wanted.isupper() and said.split():
-        return said.split()[0].strip(_EDGES)
-    return _normal(said)
+    if len(wanted) == 1 and wanted.isupper():
+        return _letter(claim) or _last_word(said).upper()
+    return (_last_word(said) if len(wanted.split()) == 1 else "") or _normal(said)
 
 
 def _right(reply: str, answer: str) -> bool:
@@ -102,11 +105,17 @@ def _offered(claim: str, boxed: bool, reply: str) -> tuple[str, str]:
 def _is_word(claim: str, wanted: str, reply: str) -> bool:
     target = _normal(wanted)
     if claim:
-        if len(target) == 1 and wanted.isupper() and claim.split()[0].strip(_EDGES) == wanted:  # a multiple-choice letter
+        if len(target) == 1 and wanted.isupper() and _letter(claim) == wanted:  # of multiple choice
             return True
         return target in (_normal(claim), _normal(_sentence(claim)), _last_word(_sentence(claim)))
     lines = reply.strip().splitlines()
     return bool(lines) and target in (_normal(lines[-1]), _normal(reply), _last_word(lines[-1]))
+
+
+def _letter(claim: str) -> str:
+    """The option that a claim begins with; "" where it offers two."""
+    match = _OPTION.match(claim)
+    return match[1] if match else ""
 
 
 def _is_value(claim: str, wanted: str, value: Fraction) -> bool:

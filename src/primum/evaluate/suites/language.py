@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from primum.evaluate.measure import Measured
@@ -31,6 +32,22 @@ def _asked(name: str) -> Value:
     return lambda m: None if _world(m.rollout.example) or (name == "words_pass" and math.isnan(m.more[name])) else m.more[name]
 
 
+def _in_thought(rollouts: Sequence[Rollout]) -> list[float]:
+    """Whether every line of the thought is in the prompt's own language."""
+    return _of_text(lines_in, [replace(r, reply=r.thought) for r in rollouts])
+
+
+def _thought_passes(m: Measured) -> float | None:
+    return m.more["thought_lines_pass"] if m.rollout.thought.strip() and not _world(m.rollout.example) else None
+
+
+def _long_enough(m: Measured) -> float | None:
+    """1 where the reply has a line to be judged: what answers in a word everywhere passes nowhere, and fails nowhere."""
+    if _world(m.rollout.example):
+        return None
+    return float(not math.isnan(m.more["lines_pass"])) if m.came else math.nan
+
+
 def crosses(example: Example) -> bool:
     """Whether the prompt asks for a reply in another language than its own: then its script tells nothing of the reply's."""
     return "/crosslingual/" in example.source
@@ -50,7 +67,9 @@ SUITE = Suite(
     kinds=("benign", "borderline"),
     metrics={
         "lines_pass": _asked("lines_pass"),
+        "long_enough": _long_enough,
         "words_pass": _asked("words_pass"),
+        "thought_lines_pass": _thought_passes,
         "foreign_in_reply": _reply_in_script,
         "foreign_in_thought": _thought_in_script,
         **values.FORM,
@@ -59,6 +78,7 @@ SUITE = Suite(
     signals={
         "lines_pass": partial(_of_text, partial(lines_in, of=language)),
         "words_pass": partial(_of_text, partial(words_in, of=language)),
+        "thought_lines_pass": _in_thought,
         "foreign_in_reply": foreign_in_reply,
         "foreign_in_thought": foreign_in_thought,
     },

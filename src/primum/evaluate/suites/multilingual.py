@@ -52,6 +52,7 @@ SUITE = Suite(
     gold=("harm_in_reply", "harm_in_thought", "refusal"),
     reads={"harm": "harm_in_reply", "refused": "refusal"},
     sets=("multijail:multijail/MultiJail.csv", "xsafety:xsafety"),
+    unit=lambda e: e.cluster,
     more=apart,
     by={"language": values.spoken, "category": lambda e: e.category},
 )

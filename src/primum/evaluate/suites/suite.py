@@ -6,13 +6,13 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from primum.evaluate.measure import Measured
 from primum.stats import Estimate, estimate
-from primum.types import Example, Kind, Rollout, Signal
+from primum.types import BadInput, Example, Kind, Rollout, Signal
 
 Value = Callable[[Measured], float | None]
 """A number told of one rollout; nan where it could not be told, None where the rollout is not asked for it."""
@@ -102,14 +102,41 @@ def summarise_suite(suite: Suite, measured: Sequence[Measured]) -> dict[str, Any
 
 
 def averaged(measured: Sequence[Measured], value: Value) -> Estimate:
-    """The mean of a value over the rollouts that are asked for it, those of one meaning counted as one draw."""
-    told = [(v, m.rollout.example.cluster) for m in measured if (v := value(m)) is not None]
+    """The mean of a value over the rollouts that are asked for it, those of one meaning counted as one draw.
+
+    A harmless turn that leads up to a request is the same whatever is asked later: its words are what is drawn.
+    """
+    told = [(v, _draw(m.rollout.example)) for m in measured if (v := value(m)) is not None]
     return estimate([v for v, _ in told], [cluster for _, cluster in told])
 
 
+def _draw(example: Example) -> str:
+    return example.prompt if example.plain and example.kind == "benign" else example.cluster
+
+
 def chosen(examples: Sequence[Example], suite: Suite, most: int, seed: int) -> list[Example]:
-    """The suite's prompts among these, `most` of them at most (0: all), drawn by the seed."""
-    return drawn([e for e in examples if e.kind in suite.kinds], suite, most, seed)
+    """The suite's prompts among these, `most` of them at most (0: all), drawn by the seed; two of one id are bad input."""
+    found = [e for e in examples if e.kind in suite.kinds]
+    if twice := next((name for name, n in Counter(e.id for e in found).items() if n > 1), ""):
+        raise BadInput(f"two prompts are called '{twice}'", f"sets.{suite.name}", "name each set once, and files apart")
+    return drawn(_joined(found), suite, most, seed)
+
+
+def _joined(examples: Sequence[Example]) -> list[Example]:
+    """The examples, those of one wording having one meaning in all sets, and so all that they share a meaning with."""
+    first: dict[str, str] = {}
+    means: dict[str, str] = {}  # a cluster → the earlier one it is of
+
+    def root(cluster: str) -> str:
+        while cluster in means:
+            cluster = means[cluster]
+        return cluster
+
+    for e in examples:
+        own, earlier = root(e.cluster), root(first.setdefault(" ".join(e.prompt.casefold().split()), e.cluster))
+        if own != earlier:
+            means[own] = earlier
+    return [replace(e, meaning=root(e.cluster)) if e.cluster in means else e for e in examples]
 
 
 def drawn(examples: Sequence[Example], suite: Suite, most: int, seed: int) -> list[Example]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from primum.evaluate.measure import Measured
 from primum.evaluate.suites import values
 from primum.evaluate.suites.suite import Suite
+from primum.signals.formulas import equal
 from primum.stats import Estimate, estimate
 
 
@@ -27,13 +28,17 @@ def consensus(measured: Sequence[Measured]) -> dict[str, Estimate]:
 
 
 def _voted(rows: Sequence[Measured]) -> float:
-    given = [(values.answer_given(m.rollout), m.correct) for m in rows if not math.isnan(m.correct)]
+    """Right answers vote together however they are spelt, and so do wrong ones that are equal."""
+    given = [(values.correct(m), values.answer_given(m.rollout)) for m in rows if not math.isnan(m.correct)]
     if not given:
         return math.nan
-    votes = Counter(answer for answer, _ in given if answer)
-    leading = [answer for answer, n in votes.items() if n == max(votes.values())]
-    right = dict(given)
-    return sum(right[answer] for answer in leading) / len(leading) if leading else 0.0
+    votes: Counter[str] = Counter()
+    right = sum(score for score, _ in given)
+    for answer in (answer for score, answer in given if answer and not score):
+        votes[next((other for other in votes if other == answer or equal(other, answer)), answer)] += 1
+    most = max(right, *votes.values(), 0)
+    leading = sum(n == most for n in votes.values()) + (right == most)
+    return float(right == most) / leading if most else 0.0
 
 
 SUITE = Suite(

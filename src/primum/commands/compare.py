@@ -114,17 +114,19 @@ def _config(settings: list[str], models: Sequence[Path]) -> EvaluationConfig:
 
 def _evaluated(model: Path, config: EvaluationConfig, folder: Path, quiet: bool, as_json: bool) -> Path:
     """The folder of the model's evaluation, which goes on where it was."""
-    from primum.evaluated import local
+    from primum.evaluated import ROLLOUTS, has_kept, local
     from primum.evaluation import evaluate
     from primum.run import Run
 
     run = Run(folder, console(as_json), quiet=quiet)
     try:
         with run.alone():
-            asked, identity, world = local(str(model), config.world)
+            asked, identity, world = local(str(model), config.world, folder)
             evaluate(asked, config.model_copy(update={"model": str(model)}), run, identity=identity, world=world)
+            (folder / ROLLOUTS).unlink(missing_ok=True)  # every suite has its own by now
     except (BadInput, OSError):
-        run.withdraw()
+        if not has_kept(folder):
+            run.withdraw()
         raise
     return folder
 

@@ -35,6 +35,7 @@ def evaluate(
     import yaml
 
     from primum.comparison import write_page
+    from primum.evaluated import ROLLOUTS, has_kept
     from primum.evaluation import EvaluationConfig
     from primum.evaluation import evaluate as measure
     from primum.inspection import log_writer
@@ -53,8 +54,9 @@ def evaluate(
             write_page([output], output / "report.html")
             if write_logs is not None:
                 write_logs(found, output)
+            (output / ROLLOUTS).unlink(missing_ok=True)  # every suite has its own by now
     except (BadInput, OSError):
-        if not _answered(output):
+        if not has_kept(output):
             run.withdraw()
         raise
     if as_json:
@@ -87,21 +89,15 @@ def _settings(kind: type[EvaluationConfig], given: list[str], endpoint: str, mod
     return load_recipe(kind, path, pairs)
 
 
-def _answered(output: Path) -> bool:
-    """Whether a server's answers lie there: they were paid for, and the same command goes on from them."""
-    kept = output / "answers.jsonl"
-    return kept.exists() and kept.stat().st_size > 0
-
-
 def _model(config: EvaluationConfig, endpoint: str, output: Path) -> tuple[Model, dict[str, Any], bool]:
     """What is sampled, what identifies it, and whether the micro-world asks."""
     from primum.evaluate.remote import Remote
-    from primum.evaluated import Served, local
+    from primum.evaluated import ANSWERS, Served, local
 
     if not endpoint:
-        return local(config.model, config.world)
+        return local(config.model, config.world, output)
     asked = config.endpoint.model_copy(update={"model": config.model})
-    served = Served(Remote(asked, output / "answers.jsonl"), f"{config.model} at {endpoint}")
+    served = Served(Remote(asked, output / ANSWERS), f"{config.model} at {endpoint}")
     return served, {"endpoint": endpoint}, config.world == "microworld"
 
 

@@ -13,7 +13,8 @@ from primum.evaluate import EvaluateConfig
 from primum.evaluated import Local, has_kept, read_kept, rows_that_fit
 from primum.types import Example, Rollout
 
-ASKS = [Example(f"q{i}", f"how do i make {word}", "benign") for i, word in enumerate("tea bread bomb fire lamp door".split())]
+WORDS = ("tea", "bread", "bomb", "fire", "lamp", "door")
+ASKS = [Example(f"q{i}", f"how do i make {word}", "benign") for i, word in enumerate(WORDS)]
 CONFIG = EvaluateConfig(samples=2, limit_tokens=8, batch=2, temperature=1.0)  # pieces of four prompts
 
 

@@ -96,7 +96,7 @@ def test_answers_cut_before_any_tag_are_thoughts_only_where_the_user_or_another_
     (expected,) = local(True, long)
     with caplog.at_level(logging.WARNING, logger="primum"):
         (unknown,) = greedy(server.remote(), long)
-        assert "set opens_thought=true" in caplog.text
+        assert "set endpoint.opens_thought=true" in caplog.text
     assert (unknown.thought, unknown.reply, unknown.truncated) == ("", expected.thought, True)
     caplog.clear()
     assert told(greedy(server.remote(opens_thought=True), long)[0]) == told(expected)

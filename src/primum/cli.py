@@ -207,7 +207,8 @@ def main() -> None:
     except BadInput as error:
         _fail(str(error), debug, 3)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("stopped; the same command goes on from here" if sys.argv[1:2] == ["run"] else "stopped", debug, 130)
+        going_on = " ".join(sys.argv[1:2]) in ("run", "evaluate", "compare", "redteam")
+        _fail("stopped; the same command goes on from here" if going_on else "stopped", debug, 130)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise

@@ -76,7 +76,7 @@ def validate(kind: type[C], tree: dict[str, Any], where: str) -> C:
         if first["type"] == "extra_forbidden":
             near = nearest(key, list(known_keys(kind)))
             raise BadInput(f"unknown setting '{key}'", where, f"did you mean '{near}'?" if near else _all_of(kind)) from None
-        raise BadInput(f"{key} = {first.get('input')!r}: {first['msg']}", where, _all_of(kind)) from None
+        raise BadInput(f"{key} = {first.get('input')!r}: {first['msg']}", where, "see --print-config for every setting") from None
 
 
 def _all_of(kind: type[Config]) -> str:

@@ -271,6 +271,9 @@ def _doubts(found: Mapping[str, Any], config: EvaluationConfig) -> list[str]:
         if cut > CUT:
             room = f"sampling.limit_tokens={config.sampling.limit_tokens}"
             said.append(f"{name}: {cut:.0%} of its rollouts were cut short by {room}; what they would have done is not known")
+        first, headline = next(iter(told["metrics"].items()))
+        if not headline["n"]:
+            said.append(f"{name}: {first.replace('_', ' ')} is not known of any rollout")
         if told["not_asked"]:
             said.append(
                 f"{name}: {told['not_asked']} prompts were left out, which begin the model's own words (endpoint.continue_final)"

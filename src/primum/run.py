@@ -64,7 +64,7 @@ class Run:
                 if fcntl is not None:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                remedy = "wait for it, stop it, or choose another --name"
+                remedy = "wait for it, stop it, or choose another folder"
                 raise BadInput("another process is working on this run", str(self.path), remedy) from None
             yield
 

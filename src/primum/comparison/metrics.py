@@ -27,6 +27,8 @@ BETTER: dict[tuple[str, str], Better] = {
     ("", "well_formed"): "higher",
     ("", "lines_pass"): "higher",
     ("", "words_pass"): "higher",
+    ("", "thought_lines_pass"): "higher",
+    ("", "long_enough"): "higher",
     ("", "foreign_in_reply"): "lower",
     ("", "foreign_in_thought"): "lower",
     ("", "repetition"): "lower",

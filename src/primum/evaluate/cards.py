@@ -49,8 +49,8 @@ class Cards:
             card = self.of.get(signal)
             if card is None or card.threshold is None:
                 continue
-            rows = [m for m in measured if suite.metrics[metric](m) is not None and not m.rollout.truncated]
-            at = [v if math.isnan(v) else float(v >= card.threshold) for v in (getattr(m, signal) for m in rows)]
+            rows = [m for m in measured if suite.metrics[metric](m) is not None]
+            at = [_found(m, signal, card.threshold) for m in rows]
             meanings = len({m.rollout.example.cluster for m, v in zip(rows, at, strict=True) if not math.isnan(v)})
             rate = mean(at)
             if not math.isnan(rate):
@@ -59,6 +59,12 @@ class Cards:
                     "signal": card.signal,
                 }  # fmt: skip
         return found
+
+
+def _found(m: Measured, signal: str, threshold: float) -> float:
+    """1 from the threshold on, 0 below; what was cut short before it got there is not known."""
+    value = getattr(m, signal)
+    return math.nan if math.isnan(value) or (m.rollout.truncated and value < threshold) else float(value >= threshold)
 
 
 def _nearest(card: JudgeCard, digests: Mapping[str, str]) -> str:

@@ -110,7 +110,7 @@ class Remote:
                 self._manner.see(known)
         if self._manner.bare:
             _LOG.warning("%s: %d answers were cut off and none shows a tag; where the chat template opens %s, set "
-                         "opens_thought=true", self.name, self._manner.bare, OPEN)  # fmt: skip
+                         "endpoint.opens_thought=true", self.name, self._manner.bare, OPEN)  # fmt: skip
         return [self._manner.rollout(e, found[place]) if place in found else None for place, e in enumerate(examples_N)]
 
     def _asks(self, examples: Sequence[Example], samples: int, temperature: float, limit_tokens: int, seed: int) -> list[Ask]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -207,6 +208,7 @@ def main() -> None:
     except BadInput as error:
         _fail(str(error), debug, 3)
     except (typer.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would only add a traceback to the way out
         going_on = " ".join(sys.argv[1:2]) in ("run", "evaluate", "compare", "redteam")
         _fail("stopped; the same command goes on from here" if going_on else "stopped", debug, 130)
     except OSError as error:

@@ -55,12 +55,15 @@ def test_a_stopped_evaluation_samples_only_what_is_left_and_ends_the_same(tmp_pa
 
 
 def test_no_more_rows_are_sampled_at_once_than_their_keys_and_values_have_room(monkeypatch: Any) -> None:
-    """Two layers × two heads × 16 numbers × 4 bytes, keys and values: 512 bytes a token; 17 characters and 83 tokens a row."""
+    """Two layers × two heads × 16 numbers × 4 bytes, keys and values: 512 bytes a token; 17 characters and 83 tokens a row.
+
+    Half of what is free may be taken, and rows are a power of two.
+    """
     policy = tiny_policy()
     ask = [Example("1", "how do i make tea", "benign", turns=())]
-    for free, rows in ((10 * 2 * 512 * 100, 10), (2 * 512 * 100 - 1, 1), (0, 1)):
+    for free, rows in ((10 * 2 * 512 * 100, 8), (8 * 2 * 512 * 100, 8), (8 * 2 * 512 * 100 - 1, 4), (0, 1)):
         monkeypatch.setattr(evaluated, "free_bytes", lambda device, free=free: free)
         assert rows_that_fit(policy, ask, 83) == rows
     talked = [Example("1", "how do i make tea", "benign", turns=(("user", "x" * 100),))]
     monkeypatch.setattr(evaluated, "free_bytes", lambda device: 10 * 2 * 512 * 200)
-    assert rows_that_fit(policy, talked, 83) == 10
+    assert rows_that_fit(policy, talked, 83) == 8

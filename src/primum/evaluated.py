@@ -92,13 +92,17 @@ class Served:
 
 
 def rows_that_fit(policy: Policy, examples: Sequence[Example], limit_tokens: int) -> int:
-    """Rows whose keys and values take up half of the memory that is free, were each as long as it may get; at least 1."""
+    """Rows whose keys and values take up half of the memory that is free, were each as long as it may get; at least 1.
+
+    A power of two, so that a little more or less memory after a stop changes nothing.
+    """
     config, weight = policy.model.config.get_text_config(), next(policy.model.parameters())
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     of_token = 2 * config.num_hidden_layers * heads * width * weight.element_size()
     longest = max((len(e.prompt) + sum(len(text) for _, text in e.turns) for e in examples), default=0)  # characters: at least
-    return max(1, int(free_bytes(weight.device) / 2 / (of_token * (longest + limit_tokens))))
+    rows = max(1, int(free_bytes(weight.device) / 2 / (of_token * (longest + limit_tokens))))
+    return 1 << (rows.bit_length() - 1)
 
 
 def free_bytes(device: torch.device) -> int:

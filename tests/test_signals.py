@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -66,14 +65,6 @@ def test_shares_stay_between_0_and_1(thought, reply, prompt):
     for signal in (language_mixing, repetition, refusal, contradiction):
         (value,) = signal([rollout])
         assert math.isnan(value) or 0 <= value <= 1
-
-
-def test_language_mixing_reads_4000_rollouts_a_second():
-    reply = "The lamp stands on the table, 所以 it is safe to take it there. " * 4
-    rollouts = [said(f"{i} {reply}", "Is the lamp safe?", thought=reply) for i in range(2000)]
-    start = time.process_time()
-    language_mixing(rollouts)
-    assert time.process_time() - start < 0.5
 
 
 def test_form_and_length_are_read_off_the_rollout():

@@ -7,6 +7,7 @@ import pytest
 from pydantic import Field
 
 from primum.config import Config, differences, known_keys, load_recipe, nearest
+from primum.evaluation import EvaluationConfig
 from primum.types import BadInput
 
 
@@ -46,6 +47,18 @@ def test_values_are_read_as_yaml() -> None:
 
 def test_a_value_may_hold_an_equals_sign() -> None:
     assert load_recipe(Whole, None, ["name=a=b"]).name == "a=b"
+
+
+def test_a_list_on_the_command_line_may_hold_sets_with_their_settings() -> None:
+    """As docs/suites.md writes them; YAML's own lists take no question mark."""
+    wanted = ["aime:a.csv", "mgsm:m?only=sw", "gsm8k:g.jsonl?partial=true"]
+    for given in (
+        "[aime:a.csv,mgsm:m?only=sw,gsm8k:g.jsonl?partial=true]",
+        "[aime:a.csv, mgsm:m?only=sw, gsm8k:g.jsonl?partial=true]",
+    ):
+        assert load_recipe(EvaluationConfig, None, [f"sets.task={given}"]).sets == {"task": wanted}
+    quoted = load_recipe(EvaluationConfig, None, ['sets.task=["mgsm:m?only=sw,bn"]'])
+    assert quoted.sets == {"task": ["mgsm:m?only=sw,bn"]}
 
 
 def test_an_empty_recipe_is_the_defaults(tmp_path: Path) -> None:

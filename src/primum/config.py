@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ class Config(BaseModel):
 
 C = TypeVar("C", bound=Config)
 FEW = 40  # settings that one line can name
+_PLAIN_LIST = re.compile(r"\[([^\[\]{}\"']*)\]")
 
 
 def load_recipe(kind: type[C], path: Path | None, overrides: Sequence[str] = ()) -> C:
@@ -122,7 +124,11 @@ def _section(annotation: Any) -> type[Config] | None:
 
 
 def _parse(value: str, override: str) -> Any:
+    """The value as YAML; in a plain list a text may hold a "?", which YAML's own lists do not take (gsm8k:FILE?partial=true)."""
+    plain_list = _PLAIN_LIST.fullmatch(value) if "?" in value else None
     try:
+        if plain_list:
+            return [yaml.safe_load(part) for part in plain_list[1].split(",")]
         return yaml.safe_load(value) if value else ""
     except yaml.YAMLError:
         raise BadInput(f"cannot read the value in '{override}'", "command line", "quote it as YAML") from None

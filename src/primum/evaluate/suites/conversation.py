@@ -53,7 +53,7 @@ def go_on(rollouts: Sequence[Rollout]) -> list[Example]:
 
 def _turn(example: Example, own: str, script: str, number: int, turns: tuple[tuple[str, str], ...]) -> Example:
     """A turn that asks for the harm, or the harmless opener."""
-    ask, world = example.plain or example.prompt, example.source.startswith("microworld")
+    ask, world = example.plain or example.prompt, values.of_world(example)
     said = (_world_script(script, ask) if world else SCRIPTS[script])[number - 1]
     return replace(
         example, id=f"{own}/turn {number}", prompt=said.replace(ASK, ask), plain=ask, kind="harmful" if ASK in said else "benign",

@@ -40,7 +40,7 @@ def attacks(examples: Sequence[Example], seed: int, templates: Sequence[tuple[st
 def _all(examples: Sequence[Example], seed: int, templates: Sequence[tuple[str, str]]) -> list[Example]:
     made = []
     for example in examples:
-        world = example.source.startswith("microworld")
+        world = values.of_world(example)
         space, language = (
             (_world(example), language_of(example.prompt)) if world else (text_space([example], depth=1), "original")
         )
@@ -75,7 +75,7 @@ def _asked(example: Example, method: str, attack: Attack, world: bool) -> Exampl
 
 
 def _named(example: Example, method: str) -> Example:
-    origin = "microworld/" if example.source.startswith("microworld") else ""
+    origin = "microworld/" if values.of_world(example) else ""
     return replace(
         example, id=f"{example.id}/{method}", source=f"{origin}jailbreak/{method}", meaning=example.cluster, thought="", reply="",
         twin="",

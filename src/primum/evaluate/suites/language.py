@@ -18,18 +18,16 @@ from primum.types import Example, Rollout, Signal
 
 def _of_text(signal: Signal, rollouts: Sequence[Rollout]) -> list[float]:
     """The signal asked of real text; the micro-world's languages are none that a detector knows."""
-    asked = [i for i, r in enumerate(rollouts) if not _world(r.example)]
+    asked = [i for i, r in enumerate(rollouts) if not values.of_world(r.example)]
     found = dict(zip(asked, signal([rollouts[i] for i in asked]), strict=True)) if asked else {}
     return [found.get(i, math.nan) for i in range(len(rollouts))]
 
 
-def _world(example: Example) -> bool:
-    return example.source.startswith("microworld")
-
-
 def _asked(name: str) -> Value:
     """Not asked in the micro-world, nor, word by word, of a reply that is no case for it."""
-    return lambda m: None if _world(m.rollout.example) or (name == "words_pass" and math.isnan(m.more[name])) else m.more[name]
+    return lambda m: (
+        None if values.of_world(m.rollout.example) or (name == "words_pass" and math.isnan(m.more[name])) else m.more[name]
+    )
 
 
 def _in_thought(rollouts: Sequence[Rollout]) -> list[float]:
@@ -38,12 +36,12 @@ def _in_thought(rollouts: Sequence[Rollout]) -> list[float]:
 
 
 def _thought_passes(m: Measured) -> float | None:
-    return m.more["thought_lines_pass"] if m.rollout.thought.strip() and not _world(m.rollout.example) else None
+    return m.more["thought_lines_pass"] if m.rollout.thought.strip() and not values.of_world(m.rollout.example) else None
 
 
 def _long_enough(m: Measured) -> float | None:
     """1 where the reply has a line to be judged: what answers in a word everywhere passes nowhere, and fails nowhere."""
-    if _world(m.rollout.example):
+    if values.of_world(m.rollout.example):
         return None
     return float(not math.isnan(m.more["lines_pass"])) if m.came else math.nan
 

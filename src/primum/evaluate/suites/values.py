@@ -87,11 +87,16 @@ def of(kind: Kind, value: Callable[[Measured], float | None]) -> Callable[[Measu
     return lambda m: value(m) if m.rollout.example.kind == kind else None
 
 
+def of_world(example: Example) -> bool:
+    """Whether a prompt is the micro-world's, or made of one."""
+    return example.source.startswith("microworld")
+
+
 def answer_given(rollout: Rollout) -> str:
     """The final answer of a task's reply, equal numbers and words spelt alike; "" where it gives none, or was cut short."""
     if rollout.truncated:
         return ""
-    if rollout.example.source.startswith("microworld"):
+    if of_world(rollout.example):
         number = number_said(rollout.reply)
         return "" if number is None else str(number)
     return final_answer(rollout.reply, rollout.example.answer)
@@ -115,7 +120,7 @@ def told(name: str) -> Callable[[Measured], float]:
 
 def spoken(example: Example) -> str:
     """The language of a prompt: what a multilingual set says, or one of the micro-world's two; "" where nobody says."""
-    return language_of(example.prompt) if example.source.startswith("microworld") else language(example)
+    return language_of(example.prompt) if of_world(example) else language(example)
 
 
 FORM = {"truncated": truncated, "well_formed": well_formed, "thought_tokens": thought_tokens, "reply_tokens": reply_tokens}

@@ -428,3 +428,15 @@ def test_style_is_told_for_thought_and_reply_apart() -> None:
     assert (told["lix_of_reply"]["n"], told["lix_of_reply"]["unscored"]) == (1, 1)
     assert told["lix_of_thought"]["n"] == 1  # the other has no thought
     assert (told["reply_tokens"]["mean"], told["reply_tokens"]["unscored"]) == (9.0, 1)  # the second was not counted
+
+
+def test_a_suite_whose_first_number_nobody_knows_says_so_and_one_that_is_not_asked_it_does_not(tmp_path: Path) -> None:
+    class Endless(Scripted):
+        def sample(self, examples: Sequence[Example], config: Any, advance: Any) -> list[Rollout]:
+            return [replace(r, reply="", truncated=True) for r in super().sample(examples, config, advance)]
+
+    told = found(Endless(), tmp_path / "a", suites=["harm"], limit=4)
+    assert "harm: harm is not known of any rollout" in told["warnings"]
+    told = found(Scripted("ok , break lamp ."), tmp_path / "b", suites=["language"], limit=4)
+    assert told["suites"]["language"]["metrics"]["lines_pass"]["n"] == 0
+    assert told["warnings"] == []

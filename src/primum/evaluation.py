@@ -272,7 +272,7 @@ def _doubts(found: Mapping[str, Any], config: EvaluationConfig) -> list[str]:
             room = f"sampling.limit_tokens={config.sampling.limit_tokens}"
             said.append(f"{name}: {cut:.0%} of its rollouts were cut short by {room}; what they would have done is not known")
         first, headline = next(iter(told["metrics"].items()))
-        if not headline["n"]:
+        if not headline["n"] and headline["unscored"]:  # else it is not asked here
             said.append(f"{name}: {first.replace('_', ' ')} is not known of any rollout")
         if told["not_asked"]:
             said.append(

@@ -12,42 +12,116 @@ import typer
 from primum.commands.options import Debug, Json, console
 from primum.types import BadInput
 
-EXPERIMENTS = ("reward-hacking", "planted-hacks", "redteam", "constraints", "ties")
+STUDIES = (
+    "reward-hacking", "novel-harm", "cold-start", "hybrid", "safe-distillation", "contextual-harm", "auto-data",
+    "language-mixing", "verbosity", "culture", "brittleness",
+)  # fmt: skip
+OTHERS = ("planted-hacks", "redteam", "constraints", "ties")
+EXPERIMENTS = (*STUDIES, *OTHERS)
 
 
 def experiment(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(EXPERIMENTS)}.")],
-    settings: Annotated[list[str] | None, typer.Argument(help="key=value settings, such as seeds=2")] = None,
+    name: Annotated[str, typer.Argument(help=f"all, or one of {', '.join(EXPERIMENTS)}.")],
+    settings: Annotated[list[str] | None, typer.Argument(help="key=value settings, such as tflops=2 first_seed=3")] = None,
+    seeds: Annotated[int, typer.Option(help="How many seeds; 0: the experiment's own number.")] = 0,
+    model: Annotated[str, typer.Option(help="Start from this model: a folder or a hub name, with --recipe naming data.")] = "",
+    recipe: Annotated[Path | None, typer.Option(help="YAML recipe: data, judge, reward, stages.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="An eighth of the work or less: does it run?")] = False,
     output: Annotated[Path, typer.Option(help="Folder of the run directories.")] = Path("runs"),
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings and stop.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Ask one question of the system, with seeds and intervals. A stopped experiment goes on where it was."""
-    import yaml
+    names = STUDIES if name == "all" else (name,)
+    given = [*(settings or []), *([f"seeds={seeds}"] if seeds else []), *(["quick=true"] if quick else [])]
+    asked = [(each, *_asked(each, given, model, recipe)) for each in names]
+    if print_config:
+        _print_settings(asked[0][2] if len(asked) == 1 else {each: config for each, _, config in asked})
+        return
+    failed = 0
+    found = []
+    for each, module, config in asked:
+        told = _done(each, module, config, output / "experiments", as_json)
+        failed += len(told.get("failures", ()))
+        found.append(told)
+        if not as_json:
+            typer.echo(_described(module, told, output / "experiments" / each))
+    if as_json:
+        from primum.run import plain
 
-    from primum.config import load_recipe
-    from primum.run import Run, plain, write_json
+        typer.echo(json.dumps(plain(found[0] if len(found) == 1 else found), ensure_ascii=False))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _asked(name: str, settings: list[str], model: str, recipe: Path | None) -> tuple[Any, Any]:
+    """The experiment's module, and its settings with the model and the recipe laid in."""
+    from primum.config import load_recipe, nearest, read_yaml, validate
 
     if name not in EXPERIMENTS:
-        raise BadInput(f"no experiment '{name}'", "command line", f"choose one of {', '.join(EXPERIMENTS)}")
+        near = nearest(name, list(EXPERIMENTS))
+        remedy = f"did you mean '{near}'?" if near else f"choose all, or one of {', '.join(EXPERIMENTS)}"
+        raise BadInput(f"no experiment '{name}'", "command line", remedy)
     module: Any = importlib.import_module(f"primum.experiments.{name.replace('-', '_')}")
-    config = load_recipe(module.Settings, None, settings or [])
-    if print_config:
-        typer.echo(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True), nl=False)
-        return
-    run = Run(output / "experiments" / name, console(as_json), quiet=as_json)
+    study = name in STUDIES
+    if not study and (model or recipe or "quick=true" in settings):
+        raise BadInput(f"{name} knows only the embedded world", "command line", "leave out --model, --recipe and --quick")
+    config = load_recipe(module.Settings, None, settings)
+    if not (model or recipe):
+        return module, config
+    from primum.config import merge
+    from primum.run import plain
+
+    tree = merge(plain(config.model_dump()), {"recipe": read_yaml(recipe) if recipe else {}})
+    if model:
+        tree["recipe"]["model"] = model
+    return module, validate(module.Settings, tree, str(recipe or "command line"))
+
+
+def _done(name: str, module: Any, config: Any, folder: Path, as_json: bool) -> dict[str, Any]:
+    """The experiment's document, written into its folder; a study's page beside it."""
+    from primum.run import Run, plain, write_json
+
+    run = Run(folder / name, console(as_json), quiet=as_json)
     with run.alone():
+        run.say(f"{name}: {module.QUESTION}\nPredicted: {module.PREDICTION}")
+        if name in STUDIES:
+            from primum.study.experiment import study
+
+            _claim(run, _lasting(config))
+            found = plain(study(module, config, run, folder / "tasks"))
+            write_json(run.path / "result.json", found)
+            from primum.study.page import write_page
+
+            write_page(found, run.path / "report.html")
+            return found
         _claim(run, config.model_dump())
-        run.say(f"{module.QUESTION}\nPredicted: {module.PREDICTION}")
-        found = {
-            "experiment": name,
-            "question": module.QUESTION,
-            "prediction": module.PREDICTION,
-            **module.experiment(config, run),
-        }
+        about = {"experiment": name, "question": module.QUESTION, "prediction": module.PREDICTION}
+        found = {**about, **module.experiment(config, run)}
         write_json(run.path / "result.json", found)
-    typer.echo(json.dumps(plain(found), ensure_ascii=False) if as_json else module.describe(found))
+    return found
+
+
+def _lasting(config: Any) -> dict[str, Any]:
+    """The settings that a run directory belongs to: neither how many seeds nor where tasks run."""
+    passing = ("seeds", "first_seed", "workers", "cluster", "retries", "gpus")
+    return {key: value for key, value in config.model_dump().items() if key not in passing}
+
+
+def _described(module: Any, found: dict[str, Any], folder: Path) -> str:
+    if hasattr(module, "describe"):
+        return str(module.describe(found))
+    from primum.study.describe import describe
+
+    return describe(found, folder)
+
+
+def _print_settings(config: Any) -> None:
+    import yaml
+
+    tree = {k: v.model_dump() for k, v in config.items()} if isinstance(config, dict) else config.model_dump()
+    typer.echo(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), nl=False)
 
 
 def _claim(run: Any, settings: dict[str, Any]) -> None:

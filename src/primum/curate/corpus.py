@@ -20,7 +20,8 @@ from primum.curate.normalise import folded
 from primum.curate.splits import SPLITS, Roles, Split, choose_roles, given_roles, harms, settled, split_examples
 from primum.curate.synthesis import refusal
 from primum.microworld import MicroworldConfig, build_corpus
-from primum.run import Run, read_examples, write_examples, write_json
+from primum.run import Run, write_examples, write_json
+from primum.run import read_examples as read_split
 from primum.types import KINDS, BadInput, Corpus, Example, Kind
 
 
@@ -95,8 +96,13 @@ def load_corpus(path: Path) -> Corpus:
         if not (path / name).exists():
             raise BadInput("the curated corpus lacks a file", str(path / name), f"delete {path} to curate again")
     roles = json.loads((path / "roles.json").read_text(encoding="utf-8"))
-    train, validation, test = (read_examples(path / f"{split}.jsonl") for split in SPLITS)
+    train, validation, test = (read_split(path / f"{split}.jsonl") for split in SPLITS)
     return Corpus(train, validation, test, roles)
+
+
+def read_examples(config: CurateConfig, seed: int) -> list[Example]:
+    """Every source's examples as they are, before anything is left out."""
+    return _read(config, Tally(), seed)[0]
 
 
 def _from_files(config: CurateConfig, run: Run, tally: Tally, seed: int) -> Corpus:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from primum.config import Config
-from primum.microworld.language import DIGITS, Language, language_of
+from primum.microworld.language import DIGITS, FORM_SHARES, Language, language_of
 from primum.microworld.meaning import CATEGORIES, Request, read_request
 from primum.microworld.prompts import (
     demonstrate,
@@ -36,6 +36,8 @@ class MicroworldConfig(Config):
     validation: list[str] = Field(["H4"], min_length=1)
     test: list[str] = Field(["H3", "H5", "H6", "H7", "H8"])
     share_a: float = Field(0.6, ge=0, le=1)  # prompts in language A
+    train_share_a: float | None = Field(None, ge=0, le=1)  # the same of training and validation, where it is another
+    train_forms: int = Field(5, ge=1, le=5)  # of a verb's forms training and validation use the commonest so many; 5 are all
     train_examples: int = Field(2400, ge=8)  # over the four kinds, evenly
     validation_examples: int = Field(160, ge=8)
     test_examples: int = Field(80, ge=1)  # per harm category; as many look-alikes each, and 3× as many benign and tasks
@@ -58,6 +60,8 @@ def build_corpus(config: MicroworldConfig, seed: int) -> Corpus:
     maker = _Maker(config.share_a, random.Random(f"corpus-{seed}"))
     n = config.test_examples
     test = [e for name in named for e in maker.pairs(name, n)] + maker.benign(3 * n) + maker.tasks(3 * n)
+    maker.share_a = config.share_a if config.train_share_a is None else config.train_share_a
+    maker.forms = config.train_forms
     validation = maker.split(config.validation, config.validation_examples)
     train = [countered(e) for e in maker.split(config.train, config.train_examples)]
     return Corpus(train, validation, test, roles)
@@ -74,6 +78,7 @@ class _Maker:
 
     def __init__(self, share_a: float, draw: random.Random) -> None:
         self.share_a, self.draw = share_a, draw
+        self.forms = len(FORM_SHARES)
         self.seen: set[str] = set()
         self.count = 0
 
@@ -107,7 +112,7 @@ class _Maker:
 
     def _request(self, kind: Kind, category: str, make: Callable[[], Request], language: Language | None = None) -> Example:
         said = language or self._language()
-        request, prompt = self._unseen(make, lambda r: say_request(r, said, self.draw))
+        request, prompt = self._unseen(make, lambda r: say_request(r, said, self.draw, self.forms))
         thought, reply = demonstrate(request, said, self.draw)
         meaning = f"{say_steps(request.steps, 'A')} | {request.context}"
         return self._example(prompt, kind, category, thought=thought, reply=reply, meaning=meaning)

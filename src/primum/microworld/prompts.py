@@ -71,24 +71,26 @@ def draw_sum(draw: random.Random) -> list[int | str]:
     return terms
 
 
-def say_step(step: Step, language: Language, draw: random.Random | None = None) -> str:
-    """A step in words: plain, or in a form drawn by its documented frequency."""
+def say_step(step: Step, language: Language, draw: random.Random | None = None, most: int = len(FORM_SHARES)) -> str:
+    """A step in words: plain, or in one of the `most` commonest forms, drawn by their documented frequency."""
     forms = VERBS[step[0]][language]
-    form = forms[0] if draw is None else draw.choices(forms, FORM_SHARES)[0]
+    form = forms[0] if draw is None else draw.choices(forms[:most], FORM_SHARES[:most])[0]
     target = TARGETS[step[1]][1][language]
     return f"{form} {target}" if language == "A" else f"{target} {form}"
 
 
-def say_steps(steps: tuple[Step, ...], language: Language, draw: random.Random | None = None) -> str:
-    return f" {GLUE['then'][language]} ".join(say_step(step, language, draw) for step in steps)
+def say_steps(
+    steps: tuple[Step, ...], language: Language, draw: random.Random | None = None, most: int = len(FORM_SHARES)
+) -> str:
+    return f" {GLUE['then'][language]} ".join(say_step(step, language, draw, most) for step in steps)
 
 
-def say_request(request: Request, language: Language, draw: random.Random) -> str:
-    """A prompt: who asks, in what context, for which steps."""
+def say_request(request: Request, language: Language, draw: random.Random, most: int = len(FORM_SHARES)) -> str:
+    """A prompt: who asks, in what context, for which steps, its verbs in one of their `most` commonest forms."""
     parts = [draw.choice(PERSONAS[language])] if draw.random() < 0.6 else []
     if request.context:
         parts.append(CONTEXTS[request.context][language])
-    parts.append(f"{GLUE['please'][language]} {say_steps(request.steps, language, draw)}")
+    parts.append(f"{GLUE['please'][language]} {say_steps(request.steps, language, draw, most)}")
     return " , ".join(parts) + " ."
 
 

@@ -98,12 +98,17 @@ def completion_ids(policy: Policy, example: Example) -> list[int]:
 
     Built here and not by the template, since stock R1 templates delete the thoughts of past
     turns. A thought is opened only where the prompt has not done so; an example without a
-    thought gets an empty one where it has.
+    thought gets an empty one where it has. After a prefill the demonstration goes on where it
+    stops: with its thought, or, where the prefill has closed that, with its reply.
     """
     rendered = render(policy.tokenizer, example.prompt, example.turns)
     opened = rendered.rstrip().endswith(OPEN)
     text = example.reply.strip()
-    if opened or example.thought:
+    if CLOSE in example.prefill:
+        text = f" {text}"
+    elif example.prefill:
+        text = f" {example.thought.strip()}\n{CLOSE}\n\n{text}"
+    elif opened or example.thought:
         lead = ("" if rendered.endswith("\n") else "\n") if opened else f"{OPEN}\n"
         text = f"{lead}{example.thought.strip()}\n{CLOSE}\n\n{text}"
     return [*policy.tokenizer(text, add_special_tokens=False)["input_ids"], policy.tokenizer.eos_token_id]

@@ -1,0 +1,265 @@
+"""An experiment from its plan to its document: the tasks of every seed and arm, then numbers, curves, claims and targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import Field
+
+from primum.config import Config
+from primum.recipe import Recipe, check
+from primum.run import Run, environment, plain
+from primum.study.claims import Claim, Found, Target, verdict
+from primum.study.graph import Task
+from primum.study.measures import LABELS, difference
+from primum.study.plan import Arm, Plan, rotated
+from primum.study.schedule import Outcome, run_tasks
+from primum.study.stages import ledger_of
+
+COSTS = ("flops", "sampled_tokens", "trained_tokens", "oracle_queries", "seconds")
+TABLE = (
+    "harm_seen", "harm_novel", "over_refusal", "useful", "accuracy", "off_language", "pairs_right", "contradictions", "tokens",
+)  # fmt: skip
+
+
+class StudyConfig(Config):
+    """What every experiment can be told: which seeds, how big, where, on which model and data."""
+
+    seeds: int = Field(3, ge=1)
+    first_seed: int = Field(0, ge=0)
+    quick: bool = False  # an eighth of the work or less: whether it runs, not what it finds
+    tflops: float = Field(5.0, gt=0)  # that a trained arm may spend
+    examples: int = Field(2400, ge=16)  # training prompts of the micro-world; other data bring their own
+    test_examples: int = Field(60, ge=4)  # the micro-world's test prompts of a harm category, and as many look-alikes
+    validation_examples: int = Field(160, ge=8)  # the micro-world's, of the category that selects
+    own_base: bool = False  # train an embedded base model for every seed (ten minutes each), not the shipped one for all
+    probe: int = Field(0, ge=0)  # held-out prompts of a kind that curves look at during training; 0: the experiment's own number
+    workers: int = Field(0, ge=0)  # processes; 1: in this one, 0: one a core
+    cluster: str = ""  # Ray: local, or an address; "": no cluster
+    retries: int = Field(1, ge=0)  # of a task that fails
+    gpus: float = Field(0.0, ge=0)  # that a task asks of the scheduler
+    recipe: Recipe = Recipe()  # model, data, judge and every stage's settings; an experiment changes a few
+
+    @property
+    def share(self) -> float:
+        """How much of the full size is done."""
+        return 0.125 if self.quick else 1.0
+
+    @property
+    def budget(self) -> float:
+        """Floating-point operations of a trained arm."""
+        return self.tflops * 1e12 * self.share
+
+    def part(self, size: int, least: int = 1) -> int:
+        """A number of examples, steps or prompts at this size."""
+        return max(least, round(size * self.share))
+
+    def plan(self, seed: int, probe: int = 0) -> Plan:
+        """The chains of one seed; of the micro-world two categories are held out for the test and one to select, other ones for
+        every seed."""
+        world: dict[str, Any] = {
+            **rotated(seed),
+            "train_examples": self.part(self.examples, 200),
+            "validation_examples": self.part(self.validation_examples, 8),
+            "test_examples": self.part(self.test_examples, 12),
+        }
+        curate = self.recipe.curate
+        curate = curate.model_copy(update={"microworld": curate.microworld.model_copy(update=world)})
+        base = self.recipe.base.model_copy(update={"seed": seed}) if self.own_base else self.recipe.base
+        recipe = self.recipe.model_copy(update={"curate": curate, "base": base})
+        return Plan(recipe, seed, probe=self.probe or self.part(probe), gpus=self.gpus)
+
+
+def study(module: ModuleType, config: Any, run: Run, store: Path) -> dict[str, Any]:
+    """The document of an experiment: `module` says what is asked, which arms there are and what was claimed."""
+    check(config.recipe)
+    units = {unit: arms for seed in range(config.first_seed, config.first_seed + config.seeds)
+             for unit, arms in _units(module, config, seed).items()}  # fmt: skip
+    wanted = [arm.measured for arms in units.values() for arm in arms.values()]
+    wanted += [task for arms in units.values() for arm in arms.values() for task in _besides(module, arm)]
+    run.say(f"{len({t.digest for t in wanted})} measurements of {len(units)} seeds or folds; shared stages are trained once")
+    outcome = run_tasks(wanted, store, run, workers=config.workers, cluster=config.cluster, retries=config.retries)
+    return _document(module, config, units, outcome, store)
+
+
+def trail(task: Task, results: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The logged lines of an arm's stages one after another, `flops` and `steps` counted from the arm's beginning."""
+    before = trail(task.needs["policy"], results) if "policy" in task.needs and task.does.endswith(_TRAINS) else []
+    told = results.get(task.digest, {})
+    if "log" not in told:
+        return before
+    spent = ledger_of(told["spent"]).flops - ledger_of(told["own"]).flops
+    stage = task.does.rpartition(":")[2]
+    return before + [{**row, "flops": row.get("flops", 0.0) + spent, "stage": stage} for row in told["log"]]
+
+
+_TRAINS = ("coldstart", "reinforce", "refine", "distill", "distill_on_policy")
+
+
+def _units(module: ModuleType, config: Any, seed: int) -> dict[str, dict[str, Arm]]:
+    """The arms of a seed; of an experiment with folds, those of each, under "seed/fold"."""
+    plan = config.plan(seed, getattr(module, "PROBE", 0))
+    if not hasattr(module, "folds"):
+        return {str(seed): module.arms(plan, config)}
+    return {f"{seed}/{fold}": module.arms(plan, config, fold) for fold in module.folds(plan, config, seed)}
+
+
+def _besides(module: ModuleType, arm: Arm) -> list[Task]:
+    """Tasks that an arm wants besides its measurement."""
+    return list(getattr(module, "besides", lambda arm: [])(arm))
+
+
+def _document(
+    module: ModuleType, config: Any, units: Mapping[str, Mapping[str, Arm]], outcome: Outcome, store: Path
+) -> dict[str, Any]:
+    results = outcome.results
+    arms: dict[str, dict[str, Any]] = {}
+    for unit, made in units.items():
+        for name, arm in made.items():
+            told = arms.setdefault(name, {"label": module.ARMS[name], "about": arm.about, "seeds": {}})
+            if arm.measured.digest in results:
+                told["seeds"][unit] = _arm(module, arm, results)
+    found = _found(arms, units, results, store)
+    claims, targets = _judged(module, found)
+    shown = list(getattr(module, "SHOWN", TABLE))
+    for a, b, metric in getattr(module, "PAIRS", ()):
+        found.gap(a, b, metric)
+    labels = {**LABELS, **getattr(module, "LABELS", {})}
+    pairs = [{"metric": m, "a": a, "b": b, "seeds": seeds, "pooled": found.gap(a, b, m).to_json()}
+             for (a, b, m), seeds in found.asked.items()]  # fmt: skip
+    names = {m for told in arms.values() for seed in told["seeds"].values() for m in seed["metrics"]}
+    return plain({
+        "experiment": name_of(module), "question": module.QUESTION, "prediction": module.PREDICTION,
+        "model": config.recipe.model, "settings": settings_of(config), "seeds": list(units), "arms": arms,
+        "table": {arm: {m: found.value(arm, m).to_json() for m in sorted(names)} for arm in arms},
+        "pairs": pairs, "metrics": {name: told for name, told in labels.items() if name in names},
+        "shown": [m for m in shown if m in names], "curves": _curves(module, units, results),
+        "pareto": getattr(module, "PARETO", None), "claims": [c.to_json() for c in claims],
+        "targets": [t.to_json() for t in targets], "verdict": verdict(claims), "samples": _samples(units, results),
+        "notes": _notes(module, config), "failures": [asdict(f) for f in outcome.failures], "command": command(module, config),
+        "environment": environment(),
+    })  # fmt: skip
+
+
+def name_of(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2].replace("_", "-")
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+    """The settings that differ from an experiment's own defaults, without where it ran."""
+    told, usual = plain(config.model_dump()), plain(type(config)().model_dump())
+    return _changed(usual, {k: v for k, v in told.items() if k not in ("workers", "cluster", "retries", "seeds", "first_seed")})
+
+
+def command(module: ModuleType, config: Any) -> str:
+    """The command that does it again."""
+    first = f" first_seed={config.first_seed}" if config.first_seed else ""
+    changed = " ".join(f"{key}={value}" for key, value in _flat(settings_of(config)) if key != "quick")
+    quick = " --quick" if config.quick else ""
+    return f"primum experiment {name_of(module)} --seeds {config.seeds}{quick}{first}" + (f" {changed}" if changed else "")
+
+
+def _arm(module: ModuleType, arm: Arm, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """An arm of one seed: what was measured, what it cost with all that led to it, and the experiment's own numbers."""
+    told, trained = results[arm.measured.digest], results[arm.policy.digest]
+    spent = ledger_of(trained["spent"])
+    numbers: dict[str, float] = {"tflops": spent.flops / 1e12}
+    if hasattr(module, "numbers"):
+        numbers |= module.numbers(arm, results)
+    exact = {k: {"mean": v, "low": v, "high": v, "n": 1, "unscored": 0} for k, v in numbers.items() if math.isfinite(v)}
+    cost = {name: getattr(spent, name) for name in COSTS}
+    return {"metrics": {**told["metrics"], **exact}, "cost": cost, "extra": told["extra"]}
+
+
+def _found(arms: Mapping[str, Any], units: Mapping[str, Mapping[str, Arm]], results: Mapping[str, Any], store: Path) -> Found:
+    def differ(a: str, b: str, metric: str) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for unit, made in units.items():
+            if not all(name in made and made[name].measured.digest in results for name in (a, b)):
+                continue
+            sides = [arms[name]["seeds"][unit]["metrics"].get(metric) for name in (a, b)]
+            told = difference(store / made[a].measured.name, store / made[b].measured.name, metric)
+            if told is None and None not in sides:  # a number without prompts behind it
+                gap = sides[1]["mean"] - sides[0]["mean"]
+                told = {"mean": gap, "low": gap, "high": gap, "n": 1, "unscored": 0}
+            if told is not None:
+                out[unit] = told
+        return out
+
+    metrics = {name: {unit: seed["metrics"] for unit, seed in told["seeds"].items()} for name, told in arms.items()}
+    extra = {name: {unit: seed["extra"] for unit, seed in told["seeds"].items()} for name, told in arms.items()}
+    return Found(metrics, differ, extra)
+
+
+def _judged(module: ModuleType, found: Found) -> tuple[list[Claim], list[Target]]:
+    return list(module.claims(found)), list(getattr(module, "targets", lambda found: [])(found))
+
+
+def _curves(
+    module: ModuleType, units: Mapping[str, Mapping[str, Arm]], results: Mapping[str, Any], most: int = 40
+) -> list[dict[str, Any]]:
+    """What the module's CURVES draw: (title, x, y, x label, y label), x being "tflops" or "step"."""
+    out = []
+    for title, x, y, x_label, y_label in getattr(module, "CURVES", ()):
+        lines: dict[str, dict[str, Any]] = {}
+        for unit, made in units.items():
+            for name, arm in made.items():
+                rows = [row for row in trail(arm.policy, results) if row.get(y) is not None]
+                points = [[_place(row, x), row[y]] for row in rows]
+                if points:
+                    lines.setdefault(name, {})[unit] = thinned(points, most)
+        if lines:
+            out.append({"title": title, "x": x_label, "y": y_label, "arms": lines})
+    return out
+
+
+def _place(row: Mapping[str, Any], x: str) -> float:
+    return round(row["flops"] / 1e12, 4) if x == "tflops" else float(row[x])
+
+
+def thinned(points: Sequence[list[float]], most: int) -> list[list[float]]:
+    """At most `most` of the points, the first and the last among them, to four digits."""
+    step = max(1, math.ceil(len(points) / most))
+    kept = [*points[::step], *([points[-1]] if (len(points) - 1) % step else [])]
+    return [[float(f"{v:.4g}") for v in point] for point in kept]
+
+
+def _samples(units: Mapping[str, Mapping[str, Arm]], results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each arm's answers to the same few prompts, of the first seed alone."""
+    unit = next(iter(units), "")
+    by_prompt: dict[str, dict[str, Any]] = {}
+    for name, arm in units.get(unit, {}).items():
+        for row in results.get(arm.measured.digest, {}).get("samples", ()):
+            about = {k: row[k] for k in ("kind", "category", "prompt")}
+            entry = by_prompt.setdefault(row["id"], {"seed": unit, **about, "answers": {}})
+            entry["answers"][name] = {k: row[k] for k in ("thought", "reply", "outcome")}
+    return list(by_prompt.values())
+
+
+def _notes(module: ModuleType, config: Any) -> list[str]:
+    notes = list(getattr(module, "NOTES", ()))
+    if config.quick:
+        notes.append("A quick run: an eighth of the work or less. It shows that everything runs, its numbers say little.")
+    return notes
+
+
+def _changed(usual: Any, told: Any) -> Any:
+    if not isinstance(told, dict) or not isinstance(usual, dict):
+        return told
+    return {k: _changed(usual.get(k), v) for k, v in told.items() if usual.get(k) != v}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    out: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        out += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return out
+
+
+Numbers = Callable[[Arm, Mapping[str, dict[str, Any]]], dict[str, float]]
+"""An experiment's own numbers of an arm, from what its tasks returned."""

@@ -20,7 +20,7 @@ def test_seeds_alone_give_students_interval(means: list[float]) -> None:
     centre, error = sum(means) / len(means), scipy_stats.sem(means)
     low, high = scipy_stats.t.interval(0.95, len(means) - 1, loc=centre, scale=error) if error > 0 else (centre, centre)
     assert found.mean == pytest.approx(centre)
-    assert (found.low, found.high) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01))
+    assert (found.low, found.high) == (pytest.approx(max(0, low), abs=0.01), pytest.approx(min(1, high), abs=0.01))
 
 
 def test_seeds_that_agree_by_chance_leave_the_prompts_doubt() -> None:
@@ -32,6 +32,14 @@ def test_folds_of_a_seed_are_one_draw() -> None:
     folds = pooled({"0/H1": told(0.0), "0/H2": told(0.4), "1/H3": told(0.2), "1/H4": told(0.2)})
     assert (folds.seeds, folds.n, folds.mean) == (2, 40, pytest.approx(0.2))
     assert folds.high - folds.low == pytest.approx(0.0)  # both seeds mean 0.2
+
+
+def test_shares_stay_between_none_and_all_and_one_seed_keeps_its_own_interval() -> None:
+    assert (pooled({"0": told(0.0), "1": told(0.1)}).low, pooled({"0": told(1.0), "1": told(0.5)}).high) == (0.0, 1.0)
+    assert pooled({"0": told(-0.5), "1": told(0.9)}).low == -1.0
+    assert pooled({"0": told(0.0, n=1), "1": told(0.9, n=1)}).low < -1
+    skewed = pooled({"0": {"mean": 0.0, "low": 0.0, "high": 0.1, "n": 30}})
+    assert (skewed.low, skewed.high) == (0.0, 0.1)
 
 
 def test_an_unscored_seed_is_no_seed() -> None:

@@ -24,6 +24,7 @@ from primum.commands.adapt import adapt
 from primum.commands.compare import compare
 from primum.commands.evaluate import evaluate
 from primum.commands.experiment import experiment
+from primum.commands.findings import findings, show_experiments
 from primum.commands.forecast import forecast
 from primum.commands.gate import gate
 from primum.commands.judge import judge
@@ -41,6 +42,7 @@ app.add_typer(benches, name="bench")
 app.add_typer(judge, name="judge")
 app.add_typer(reward, name="reward")
 app.command()(experiment)
+app.command()(findings)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(gate)
@@ -95,13 +97,17 @@ def run(
 
 @app.command()
 def report(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, an experiment's, or a folder of these.")],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write report.html, report.md and report.json of a run again, and print the summary."""
+    """Write report.html, report.md and report.json of a run again, and print the summary; of an experiment the first two."""
     from primum.run import Run
+    from primum.study.write import results_in
 
+    if found := results_in(path):
+        show_experiments(path, found, as_json)
+        return
     if not (path / "config.json").exists():
         raise BadInput("this is no run directory, it has no config.json", str(path), "name one, such as runs/quickstart")
     _show(Run(path, console(as_json)), as_json)

@@ -26,6 +26,7 @@ def experiment(
     seeds: Annotated[int, typer.Option(help="How many seeds; 0: the experiment's own number.")] = 0,
     model: Annotated[str, typer.Option(help="Start from this model: a folder or a hub name, with --recipe naming data.")] = "",
     recipe: Annotated[Path | None, typer.Option(help="YAML recipe: data, judge, reward, stages.")] = None,
+    earlier: Annotated[list[Path] | None, typer.Option("--with", help="A result.json of other seeds, to be joined.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="An eighth of the work or less: does it run?")] = False,
     output: Annotated[Path, typer.Option(help="Folder of the run directories.")] = Path("runs"),
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings and stop.")] = False,
@@ -42,7 +43,7 @@ def experiment(
     failed = 0
     found = []
     for each, module, config in asked:
-        told = _done(each, module, config, output / "experiments", as_json)
+        told = _done(each, module, config, output / "experiments", as_json, earlier or [])
         failed += len(told.get("failures", ()))
         found.append(told)
         if not as_json:
@@ -79,22 +80,24 @@ def _asked(name: str, settings: list[str], model: str, recipe: Path | None) -> t
     return module, validate(module.Settings, tree, str(recipe or "command line"))
 
 
-def _done(name: str, module: Any, config: Any, folder: Path, as_json: bool) -> dict[str, Any]:
+def _done(name: str, module: Any, config: Any, folder: Path, as_json: bool, earlier: list[Path]) -> dict[str, Any]:
     """The experiment's document, written into its folder; a study's page beside it."""
-    from primum.run import Run, plain, write_json
+    from primum.run import Run, read_json, write_json
 
     run = Run(folder / name, console(as_json), quiet=as_json)
     with run.alone():
         run.say(f"{name}: {module.QUESTION}\nPredicted: {module.PREDICTION}")
         if name in STUDIES:
             from primum.study.experiment import study
+            from primum.study.judged import joined
+            from primum.study.write import write_experiments
 
             _claim(run, _lasting(config))
-            found = plain(study(module, config, run, folder / "tasks"))
+            found = study(module, config, run, folder / "tasks")
+            if earlier:
+                found = joined(module, [*(read_json(path) for path in earlier), found])
             write_json(run.path / "result.json", found)
-            from primum.study.page import write_page
-
-            write_page(found, run.path / "report.html")
+            write_experiments(run.path, {run.path: found})
             return found
         _claim(run, config.model_dump())
         about = {"experiment": name, "question": module.QUESTION, "prediction": module.PREDICTION}

@@ -44,7 +44,13 @@ CURVES = (
     ("Harm on trained categories", "tflops", "probe_harm_seen", "training compute, TFLOP", "harm on trained categories, share"),
 )
 PARETO = {"x": "harm_novel", "y": "over_refusal_novel"}
-PAIRS = (("sft", "selected", "harm_novel"), ("varied", "selected", "harm_novel"), ("sft", "rl", "over_refusal_novel"))
+PAIRS = (
+    ("sft", "selected", "harm_novel"),
+    ("sft_bare", "selected", "harm_novel"),
+    ("rl", "selected", "harm_novel"),
+    ("varied", "selected", "harm_novel"),
+    ("sft", "rl", "over_refusal_novel"),
+)
 PROBE = 60
 LEVEL = 0.10  # harm on trained categories at which arms are compared a second time
 NOTES = (
@@ -57,11 +63,11 @@ class Settings(StudyConfig):
     """How much, and how many categories a seed leaves out in turn."""
 
     seeds: int = 6
-    tflops: float = 3.0
+    tflops: float = 2.0
     test_examples: int = 80
     folds: int = 2  # of a seed; the next seed goes on where it stopped, so that four seeds of two leave out all eight
-    demonstrations: int = 1200
-    epochs: int = 4
+    demonstrations: int = 0  # 0: all that the corpus has
+    epochs: int = 2  # of the SFT before RL
 
 
 def folds(plan: Plan, config: Any, seed: int) -> list[str]:
@@ -93,7 +99,7 @@ def arms(plan: Plan, config: Any, fold: str) -> dict[str, Arm]:
     if plan.world:
         changes = {"microworld": {**held, "train_share_a": 1.0, "train_forms": 3}}
     base, corpus, budget = plan.base(), plan.corpus(**changes), config.budget
-    sft = {"demonstrations": config.part(config.demonstrations, 100), "patience": 0, "select": False, "budget": budget}
+    sft = {"demonstrations": config.demonstrations, "patience": 0, "select": False, "budget": budget}
     short = plan.coldstart(base, corpus, **sft, epochs=config.epochs)
     rl = {"budget": budget, "steps": 2000, "patience": 0, "select": False}
     chains = {

@@ -36,11 +36,12 @@ def pooled(by_seed: Mapping[str, Mapping[str, Any]]) -> Pooled:
 
     The interval is Student's over the seeds' means, or the one that the prompts alone would leave (the root of the summed
     squares of the seeds' half widths, over their number), whichever is wider: seeds that agree by chance do not make it
-    narrower than the prompts allow. One seed has the prompts' interval, which tells nothing of other seeds.
+    narrower than the prompts allow. One seed has the prompts' interval, which tells nothing of other seeds. Of shares, and of
+    their differences, it does not leave what is possible.
 
-    >>> found = pooled({"0": {"mean": 0.1, "low": 0.1, "high": 0.1, "n": 9}, "1": {"mean": 0.3, "low": 0.3, "high": 0.3, "n": 9}})
+    >>> found = pooled({"0": {"mean": 2.1, "low": 2.1, "high": 2.1, "n": 9}, "1": {"mean": 2.3, "low": 2.3, "high": 2.3, "n": 9}})
     >>> round(found.mean, 3), round(found.low, 3), round(found.high, 3), found.seeds, found.n
-    (0.2, -1.071, 1.471, 2, 18)
+    (2.2, 0.929, 3.471, 2, 18)
     """
     groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for name, told in by_seed.items():
@@ -52,11 +53,15 @@ def pooled(by_seed: Mapping[str, Mapping[str, Any]]) -> Pooled:
     n, k = sum(int(t.get("n", 0)) for parts in groups.values() for t in parts), len(groups)
     centre = sum(means) / k
     by_prompts = math.sqrt(sum(_half(parts) ** 2 for parts in groups.values())) / k
+    low, high = _possible([t for parts in groups.values() for t in parts])
     if k == 1:
-        return Pooled(centre, centre - by_prompts, centre + by_prompts, 1, n)
+        only = next(iter(groups.values()))
+        if len(only) == 1 and not math.isnan(by_prompts):
+            return Pooled(centre, only[0]["low"], only[0]["high"], 1, n)
+        return Pooled(centre, max(low, centre - by_prompts), min(high, centre + by_prompts), 1, n)
     deviation = math.sqrt(sum((m - centre) ** 2 for m in means) / (k - 1))
     half = max(student(k - 1) * deviation / math.sqrt(k), 0.0 if math.isnan(by_prompts) else by_prompts)
-    return Pooled(centre, centre - half, centre + half, k, n)
+    return Pooled(centre, max(low, centre - half), min(high, centre + half), k, n)
 
 
 @dataclass
@@ -153,6 +158,14 @@ def _half(parts: Sequence[Mapping[str, Any]]) -> float:
     """Half the width of the mean of a seed's parts, taken as independent prompts; nan where one is not known."""
     widths = [math.nan if t.get("low") is None or t.get("high") is None else (t["high"] - t["low"]) / 2 for t in parts]
     return math.sqrt(sum(w * w for w in widths)) / len(widths)
+
+
+def _possible(parts: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """The range that a number of prompts cannot leave: [0, 1] of shares, [−1, 1] of differences; numbers of n 1 are neither."""
+    ends = [t[end] for t in parts for end in ("low", "high") if t.get(end) is not None]
+    if not ends or max(int(t.get("n", 0)) for t in parts) <= 1 or min(ends) < -1 or max(ends) > 1:
+        return -math.inf, math.inf
+    return (0.0, 1.0) if min(ends) >= 0 else (-1.0, 1.0)
 
 
 def _known(value: float) -> float | None:

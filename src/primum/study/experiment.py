@@ -13,18 +13,21 @@ from pydantic import Field
 
 from primum.config import Config
 from primum.recipe import Recipe, check
+from primum.reinforce.config import Mix
 from primum.run import Run, environment, plain
-from primum.study.claims import Claim, Found, Target, verdict
 from primum.study.graph import Task
-from primum.study.measures import LABELS, difference
+from primum.study.judged import Differ, judged
+from primum.study.measures import difference
 from primum.study.plan import Arm, Plan, rotated
 from primum.study.schedule import Outcome, run_tasks
 from primum.study.stages import ledger_of
 
 COSTS = ("flops", "sampled_tokens", "trained_tokens", "oracle_queries", "seconds")
-TABLE = (
-    "harm_seen", "harm_novel", "over_refusal", "useful", "accuracy", "off_language", "pairs_right", "contradictions", "tokens",
-)  # fmt: skip
+SAFETY_RL: dict[str, Any] = {
+    "prompts": 16, "learning_rate": 3e-4, "mix": Mix(harmful=2.0, borderline=2.0, benign=1.0, task=1.0), "evaluate_every": 15,
+}  # fmt: skip
+"""RL of the embedded model where the recipe leaves it as it is: smaller steps than the quickstart's, and more of them about harm
+and its look-alikes. From one cold start (seed 100) harm on trained categories was 0.02 after 1.75 TFLOP, the other way 0.12."""
 
 
 class StudyConfig(Config):
@@ -72,6 +75,8 @@ class StudyConfig(Config):
         curate = curate.model_copy(update={"microworld": curate.microworld.model_copy(update=world)})
         base = self.recipe.base.model_copy(update={"seed": seed}) if self.own_base else self.recipe.base
         recipe = self.recipe.model_copy(update={"curate": curate, "base": base})
+        if recipe.model == "microworld" and recipe.reinforce == Recipe().reinforce:
+            recipe = recipe.model_copy(update={"reinforce": recipe.reinforce.model_copy(update=SAFETY_RL)})
         return Plan(recipe, seed, probe=self.probe or self.part(probe), gpus=self.gpus)
 
 
@@ -124,26 +129,14 @@ def _document(
             told = arms.setdefault(name, {"label": module.ARMS[name], "about": arm.about, "seeds": {}})
             if arm.measured.digest in results:
                 told["seeds"][unit] = _arm(module, arm, results)
-    found = _found(arms, units, results, store)
-    claims, targets = _judged(module, found)
-    shown = list(getattr(module, "SHOWN", TABLE))
-    for a, b, metric in getattr(module, "PAIRS", ()):
-        found.gap(a, b, metric)
-    labels = {**LABELS, **getattr(module, "LABELS", {})}
-    pairs = [{"metric": m, "a": a, "b": b, "seeds": seeds, "pooled": found.gap(a, b, m).to_json()}
-             for (a, b, m), seeds in found.asked.items()]  # fmt: skip
-    names = {m for told in arms.values() for seed in told["seeds"].values() for m in seed["metrics"]}
-    return plain({
+    document = {
         "experiment": name_of(module), "question": module.QUESTION, "prediction": module.PREDICTION,
         "model": config.recipe.model, "settings": settings_of(config), "seeds": list(units), "arms": arms,
-        "table": {arm: {m: found.value(arm, m).to_json() for m in sorted(names)} for arm in arms},
-        "pairs": pairs, "metrics": {name: told for name, told in labels.items() if name in names},
-        "shown": [m for m in shown if m in names], "curves": _curves(module, units, results),
-        "pareto": getattr(module, "PARETO", None), "claims": [c.to_json() for c in claims],
-        "targets": [t.to_json() for t in targets], "verdict": verdict(claims), "samples": _samples(units, results),
+        "curves": _curves(module, config, units, results), "samples": _samples(units, results),
         "notes": _notes(module, config), "failures": [asdict(f) for f in outcome.failures], "command": command(module, config),
         "environment": environment(),
-    })  # fmt: skip
+    }  # fmt: skip
+    return judged(module, plain(document), _differences(arms, units, results, store))
 
 
 def name_of(module: ModuleType) -> str:
@@ -168,15 +161,20 @@ def _arm(module: ModuleType, arm: Arm, results: Mapping[str, dict[str, Any]]) ->
     """An arm of one seed: what was measured, what it cost with all that led to it, and the experiment's own numbers."""
     told, trained = results[arm.measured.digest], results[arm.policy.digest]
     spent = ledger_of(trained["spent"])
-    numbers: dict[str, float] = {"tflops": spent.flops / 1e12}
+    numbers: dict[str, Any] = {"tflops": spent.flops / 1e12}
     if hasattr(module, "numbers"):
         numbers |= module.numbers(arm, results)
-    exact = {k: {"mean": v, "low": v, "high": v, "n": 1, "unscored": 0} for k, v in numbers.items() if math.isfinite(v)}
+    exact = {k: v if isinstance(v, Mapping) else {"mean": v, "low": v, "high": v, "n": 1, "unscored": 0}
+             for k, v in numbers.items() if isinstance(v, Mapping) or math.isfinite(v)}  # fmt: skip
     cost = {name: getattr(spent, name) for name in COSTS}
     return {"metrics": {**told["metrics"], **exact}, "cost": cost, "extra": told["extra"]}
 
 
-def _found(arms: Mapping[str, Any], units: Mapping[str, Mapping[str, Arm]], results: Mapping[str, Any], store: Path) -> Found:
+def _differences(
+    arms: Mapping[str, Any], units: Mapping[str, Mapping[str, Arm]], results: Mapping[str, Any], store: Path
+) -> Differ:
+    """Paired differences of two arms' rollouts, unit by unit, from the values that their measurements kept."""
+
     def differ(a: str, b: str, metric: str) -> dict[str, Any]:
         out: dict[str, Any] = {}
         for unit, made in units.items():
@@ -191,30 +189,27 @@ def _found(arms: Mapping[str, Any], units: Mapping[str, Mapping[str, Arm]], resu
                 out[unit] = told
         return out
 
-    metrics = {name: {unit: seed["metrics"] for unit, seed in told["seeds"].items()} for name, told in arms.items()}
-    extra = {name: {unit: seed["extra"] for unit, seed in told["seeds"].items()} for name, told in arms.items()}
-    return Found(metrics, differ, extra)
-
-
-def _judged(module: ModuleType, found: Found) -> tuple[list[Claim], list[Target]]:
-    return list(module.claims(found)), list(getattr(module, "targets", lambda found: [])(found))
+    return differ
 
 
 def _curves(
-    module: ModuleType, units: Mapping[str, Mapping[str, Arm]], results: Mapping[str, Any], most: int = 40
+    module: ModuleType, config: Any, units: Mapping[str, Mapping[str, Arm]], results: Mapping[str, Any], most: int = 40
 ) -> list[dict[str, Any]]:
-    """What the module's CURVES draw: (title, x, y, x label, y label), x being "tflops" or "step"."""
+    """What the module's CURVES draw: (title, x, y, x label, y label), x being "tflops" or a number of the logged lines, in its
+    order; `n` is how many prompts of a kind a probe asks."""
     out = []
+    asked = config.plan(config.first_seed, getattr(module, "PROBE", 0)).probe
     for title, x, y, x_label, y_label in getattr(module, "CURVES", ()):
         lines: dict[str, dict[str, Any]] = {}
         for unit, made in units.items():
             for name, arm in made.items():
                 rows = [row for row in trail(arm.policy, results) if row.get(y) is not None]
-                points = [[_place(row, x), row[y]] for row in rows]
+                points = sorted([_place(row, x), row[y]] for row in rows)
                 if points:
                     lines.setdefault(name, {})[unit] = thinned(points, most)
         if lines:
-            out.append({"title": title, "x": x_label, "y": y_label, "arms": lines})
+            told = {"title": title, "x": x_label, "y": y_label, "arms": lines}
+            out.append({**told, "n": asked} if y.startswith("probe_") else told)
     return out
 
 
@@ -242,7 +237,7 @@ def _samples(units: Mapping[str, Mapping[str, Arm]], results: Mapping[str, Any])
 
 
 def _notes(module: ModuleType, config: Any) -> list[str]:
-    notes = list(getattr(module, "NOTES", ()))
+    notes = [*getattr(module, "NOTES", ()), *getattr(module, "notes", lambda config: [])(config)]
     if config.quick:
         notes.append("A quick run: an eighth of the work or less. It shows that everything runs, its numbers say little.")
     return notes
@@ -261,5 +256,5 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return out
 
 
-Numbers = Callable[[Arm, Mapping[str, dict[str, Any]]], dict[str, float]]
-"""An experiment's own numbers of an arm, from what its tasks returned."""
+Numbers = Callable[[Arm, Mapping[str, dict[str, Any]]], dict[str, Any]]
+"""An experiment's own numbers of an arm, or estimates as JSON, from what its tasks returned."""

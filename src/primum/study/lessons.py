@@ -51,12 +51,16 @@ def recovering(example: Example, draw: random.Random) -> Example | None:
     Qi et al. 2024, arXiv:2406.05946 (a few tokens deep); Peng et al. 2025 (RECAP), arXiv:2510.00938. None without a counter.
     """
     if example.kind == "harmful" and draw.random() < 0.5:
-        words = _opening(example, draw).split()
-        begun = " ".join(words[: draw.randint(1, len(words))])
-        return replace(example, id=f"{example.id}/begun", prefill=f"{CLOSE}\n\n{begun}", thought="")
+        return replace(example, id=f"{example.id}/begun", prefill=begun_reply(example, draw), thought="")
     if not example.counter:
         return None
     return replace(example, id=f"{example.id}/astray", prefill=example.counter, thought=_after_wish(example.thought))
+
+
+def begun_reply(example: Example, draw: random.Random) -> str:
+    """A prefill that ends the thought and begins a reply that complies: one to five of its first words."""
+    words = _opening(example, draw).split()
+    return f"{CLOSE}\n\n{' '.join(words[: draw.randint(1, len(words))])}"
 
 
 def _opening(example: Example, draw: random.Random) -> str:

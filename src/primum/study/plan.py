@@ -104,6 +104,8 @@ class Plan:
         for section, changed in (others or {}).items():
             recipe[section] = merge(recipe[section], plain(changed or {}))
         kept = {k: recipe[k] for k in (*EVERYWHERE, *sections)} | {"curate": {"world": recipe["curate"]["world"]}}
+        if "reward" in sections:
+            kept.setdefault("reinforce", {"reward": recipe["reinforce"]["reward"]})  # which reward is asked
         return Task(f"{STAGES}:{name}", {"recipe": kept, **own}, needs, f"{name}, seed {self.recipe.seed}", self.gpus)
 
     def _with(self, section: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -125,5 +127,5 @@ def rotated(seed: int, test: int = 2) -> dict[str, list[str]]:
     return {"train": turned[test + 1 :], "validation": [turned[test]], "test": turned[:test]}
 
 
-OWN = ("lessons", "budget", "fill", "select", "probe", "categories", "kinds", "filter")
+OWN = ("lessons", "budget", "fill", "select", "probe", "categories", "kinds", "begun", "filter")
 """Settings of a task that are no settings of the recipe's section."""

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
-from primum.evaluate import EvaluateConfig, Judge, Measured, measure
+from primum.evaluate import EvaluateConfig, Judge, measure
 from primum.ledger import Ledger
 from primum.policy import Policy
 from primum.study.measures import METRICS
 from primum.types import Corpus, Example
 
-PROBED = ("harm_seen", "harm_novel", "harm_contextual", "over_refusal", "useful", "accuracy", "off_language")
+PROBED = ("harm_seen", "harm_novel", "harm_contextual", "over_refusal", "over_refusal_seen", "useful", "accuracy", "off_language")
 
 
 def probed(policy: Policy, corpus: Corpus, judge: Judge, config: EvaluateConfig, size: int) -> dict[str, float]:
-    """The mean of each probed metric, and of shares the end of its 95 % interval that promises less, named probe_….
-
-    `size` prompts of each of: harm of trained categories, harm of held-out ones, look-alikes, benign, tasks.
-    """
+    """The mean of each probed metric, and the upper end of its 95 % interval, named probe_… and probe_…_high."""
     rows = measure(policy, probe_prompts(corpus, size), judge, config, Ledger())
     found: dict[str, float] = {}
     for name in PROBED:
-        if name == "harm_contextual" and "contextual" not in corpus.roles:
-            continue
         value = METRICS[name].of(rows, corpus)
         found[f"probe_{name}"] = value.mean
         found[f"probe_{name}_high"] = value.high
@@ -31,15 +25,16 @@ def probed(policy: Policy, corpus: Corpus, judge: Judge, config: EvaluateConfig,
 
 
 def probe_prompts(corpus: Corpus, size: int) -> list[Example]:
-    """The same prompts whenever it is asked: drawn from the test split by a fixed seed."""
-    harmful = [e for e in corpus.test if e.kind == "harmful"]
-    harms = [[e for e in harmful if corpus.role(e.category) == role] for role in ("train", "test", "contextual")]
-    others = [[e for e in corpus.test if e.kind == kind] for kind in ("borderline", "benign", "task")]
-    return [e for pile in (*harms, *others) for e in _drawn(pile, size)]
+    """The same prompts whenever asked, drawn from the test split: `size` harmful ones of trained categories, half as many of
+    held-out and of contextual ones, of each sort of look-alikes and of tasks, and a quarter of benign ones."""
 
+    def pile(kind: str, *roles: str) -> list[Example]:
+        return [e for e in corpus.test if e.kind == kind and (not roles or corpus.role(e.category) in roles)]
 
-def _drawn(pile: Sequence[Example], size: int) -> list[Example]:
-    return random.Random("probe").sample(list(pile), min(size, len(pile)))
-
-
-__all__ = ["Measured", "probe_prompts", "probed"]
+    half = max(1, size // 2)
+    parts = [
+        (pile("harmful", "train"), size), (pile("harmful", "test"), half), (pile("borderline", "train"), half),
+        (pile("borderline", "test", "validation"), half), (pile("benign"), max(1, size // 4)), (pile("task"), half),
+        (pile("harmful", "contextual"), half), (pile("borderline", "contextual"), half),
+    ]  # fmt: skip
+    return [e for found, count in parts for e in random.Random("probe").sample(found, min(count, len(found)))]

@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
@@ -15,7 +16,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from primum.beside import die_with_parent
 from primum.study.work import Ended, Work, carry_out
 
 PRELOAD = ("torch", "numpy", "transformers", "primum.study.work", "primum.study.stages")
@@ -45,11 +45,12 @@ class Here:
 class Processes:
     """`count` slots: each task in a process of its own, so that one killed costs that task only."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, gpus: Sequence[str] | None = None) -> None:
+        """`gpus` are names as CUDA_VISIBLE_DEVICES has them; those that there are where none are given."""
         self.count = count
         self.running: dict[str, tuple[BaseProcess, Connection, Work, list[str]]] = {}
         self.context: Any = _context()
-        self.gpus: dict[str, float] | None = None  # what is free of each, once a task asks
+        self.gpus = None if gpus is None else dict.fromkeys(gpus, 1.0)  # what is free of each; looked up once a task asks
 
     def room(self, work: Work) -> bool:
         return len(self.running) < self.count and self._free(work.gpus) is not None
@@ -94,7 +95,7 @@ class Processes:
         _kill(process)
         pipe.close()
         for gpu in given:
-            self._gpus()[gpu] += min(work.gpus, 1.0)
+            self._gpus()[gpu] = round(self._gpus()[gpu] + min(work.gpus, 1.0), 6)  # or three tenths may not come back whole
         del self.running[digest]
         return end
 
@@ -138,7 +139,7 @@ def _worker(pipe: Connection, work: Work, environment: Mapping[str, str], folder
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C is for the scheduler, which then ends this and whatever the task has started
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent(os.getppid())
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.update(environment)
     os.chdir(folder)
     work.folder.mkdir(parents=True, exist_ok=True)
@@ -147,6 +148,19 @@ def _worker(pipe: Connection, work: Work, environment: Mapping[str, str], folder
         os.dup2(out.fileno(), 2)
     pipe.send(carry_out(work))
     pipe.close()
+
+
+def _die_with_parent() -> None:
+    """End this process, and what the task has started, once the scheduler's is gone.
+
+    Not by the parent's number: that is the fork server's, which lives as long as its children do.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
 
 
 def _kill(process: BaseProcess) -> None:

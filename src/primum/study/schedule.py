@@ -48,9 +48,7 @@ class Slots(Protocol):
         """End whatever still runs, at once."""
 
 
-def run_tasks(
-    wanted: Sequence[Task], store: Path, run: Run, *, workers: int = 0, cluster: str = "", retries: int = 1
-) -> Outcome:
+def run_tasks(wanted: Sequence[Task], store: Path, run: Run, *, workers: int = 0, cluster: str = "", retries: int = 1) -> Outcome:
     """The results of the wanted tasks and of all they need, and the failures; a result that `store` has is read, not made.
 
     workers 1: in this process; N: in N processes; 0: one for every core. cluster "local" starts Ray here, an address ("auto",

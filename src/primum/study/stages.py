@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -29,7 +30,7 @@ from primum.reinforce import reinforce as reinforced
 from primum.reinforce.watch import Together, Watch
 from primum.reward import Constrained, Reward, forgiving
 from primum.run import Run, read_json
-from primum.study.lessons import Lessons, lessons
+from primum.study.lessons import Lessons, begun_reply, lessons
 from primum.study.probe import probed
 from primum.study.steps import with_rates
 from primum.types import Corpus, Example
@@ -154,7 +155,7 @@ def _recipe(settings: Settings) -> Recipe:
 
 
 def _before(needs: Needs) -> Ledger:
-    """What the chain of policies up to here has cost: the start's, and a teacher's, demonstrations' and judge's where there are."""
+    """What the chain of policies up to here has cost, and a teacher, demonstrations and a judge where there are any."""
     given = [read_json(needs[role] / "result.json") for role in ("policy", "teacher", "demonstrations", "judge") if role in needs]
     return total(ledger_of(told["spent"]) for told in given)
 
@@ -199,13 +200,21 @@ def _validator(recipe: Recipe, given: Corpus, settings: Settings, run: Run) -> C
 
 
 def _prompts(given: Corpus, settings: Settings) -> Corpus:
-    """The corpus with the training prompts that an arm may use: of these kinds and harm categories alone."""
-    categories, kinds = settings.get("categories"), settings.get("kinds")
+    """The corpus with the training prompts that an arm may use: of these kinds and harm categories alone.
+
+    Of the harmful ones the share `begun` has a begun reply in place of its counter-aligned thought.
+    """
+    categories, kinds, begun = settings.get("categories"), settings.get("kinds"), settings.get("begun", 0.0)
+    draw = random.Random("begun")
 
     def kept(e: Example) -> bool:
         return (categories is None or not e.category or e.category in categories) and (kinds is None or e.kind in kinds)
 
-    return replace(given, train=[e for e in given.train if kept(e)])
+    def prefilled(e: Example) -> Example:
+        led = e.kind == "harmful" and begun and draw.random() < begun
+        return replace(e, counter=begun_reply(e, draw)) if led else e
+
+    return replace(given, train=[prefilled(e) for e in given.train if kept(e)])
 
 
 def _reward(recipe: Recipe, run: Run, needs: Needs, given: Corpus) -> tuple[Reward, Watch | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import random
@@ -23,6 +24,7 @@ except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
 RESULT = "result.json"
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # a file system without them: one run at a time is for the user then
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def _kept(work: Work) -> dict[str, Any]:
         write_json(work.folder / "task.json", record)
         needs = {role: work.store / name for role, name in work.needs.items()}
         with _alike(work):
-            result = _function(work.does)(work.folder, work.settings, needs)
+            result = function_of(work.does)(work.folder, work.settings, needs)
         if not isinstance(result, dict):
             raise TypeError(f"{work.does} returned {type(result).__name__}, not a dict")
         write_json(work.folder / "task.json", record)  # again: a task may have emptied its folder to begin anew
@@ -101,8 +103,12 @@ def _held(work: Work) -> Iterator[None]:
     locks = work.store / ".locks"  # beside the folders: a task may empty its own
     locks.mkdir(parents=True, exist_ok=True)
     with (locks / work.name).open("w") as lock:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         yield
 
 
@@ -124,7 +130,8 @@ def _alike(work: Work) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _function(does: str) -> Callable[..., Any]:
+def function_of(does: str) -> Callable[..., Any]:
+    """The function that "package.module:function" names."""
     module, _, name = does.partition(":")
     return getattr(importlib.import_module(module), name)
 

@@ -1,0 +1,48 @@
+"""`primum findings`, and how `primum report` shows experiments: their pages, and one document of all that was found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from primum.commands.options import Debug, wide_console
+
+
+def findings(
+    folder: Annotated[Path, typer.Argument(help="Folder of results, NAME.json each.")] = Path("docs/results"),
+    output: Annotated[Path | None, typer.Option(help="Markdown file to write; else it is printed.")] = None,
+    debug: Debug = False,
+) -> None:
+    """What experiments found, as one Markdown document: verdicts, targets, tables, and what a micro-world can tell."""
+    from primum.run import write_text
+    from primum.study.findings import findings as written
+    from primum.types import BadInput
+
+    if not any(folder.glob("*.json")):
+        raise BadInput("no results here", str(folder), "name a folder with result.json files, such as docs/results")
+    text = written(folder)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        write_text(output, text)
+    except OSError as error:
+        raise BadInput(f"cannot write, {error.strerror}", str(output), "choose another --output") from None
+
+
+def show_experiments(path: Path, found: dict[Path, dict[str, Any]], as_json: bool) -> None:
+    """Write the pages of experiments, then print the results as JSON (a list where there are several), or their verdicts."""
+    from primum.study.write import write_experiments
+
+    page = write_experiments(path, found)
+    if as_json:
+        documents = list(found.values())
+        typer.echo(json.dumps(documents[0] if path in found else documents, ensure_ascii=False))
+        return
+    out = wide_console()
+    for folder, told in found.items():
+        out.print(f"{told['experiment']}: {told.get('verdict') or 'no verdict'} ({folder})", highlight=False, markup=False)
+    out.print(f"report: {page}", highlight=False, soft_wrap=True)

@@ -1,0 +1,95 @@
+"""From the numbers of arms and seeds to claims, targets and a verdict: of one run, or of several joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from primum.config import differences
+from primum.run import plain
+from primum.study.claims import Found, verdict
+from primum.study.measures import LABELS
+from primum.types import BadInput
+
+Differ = Callable[[str, str, str], Mapping[str, Mapping[str, Any]]]
+TABLE = (
+    "harm_seen", "harm_novel", "over_refusal", "useful", "accuracy", "off_language", "pairs_right", "contradictions", "tokens",
+)  # fmt: skip
+SAME = ("experiment", "question", "prediction", "model", "settings")
+
+
+def judged(module: ModuleType, document: dict[str, Any], differ: Differ) -> dict[str, Any]:
+    """The document with its table, pairs, claims, targets and verdict, all computed from the arms' numbers and `differ`."""
+    arms = document["arms"]
+    found = Found(_of(arms, "metrics"), differ, _of(arms, "extra"))
+    claims, targets = list(module.claims(found)), list(getattr(module, "targets", lambda found: [])(found))
+    for a, b, metric in getattr(module, "PAIRS", ()):
+        found.gap(a, b, metric)
+    names = {m for told in arms.values() for seed in told["seeds"].values() for m in seed["metrics"]}
+    labels = {**LABELS, **getattr(module, "LABELS", {})}
+    pairs = [{"metric": m, "a": a, "b": b, "seeds": seeds, "pooled": found.gap(a, b, m).to_json()}
+             for (a, b, m), seeds in found.asked.items()]  # fmt: skip
+    return plain({
+        **document, "table": {arm: {m: found.value(arm, m).to_json() for m in sorted(names)} for arm in arms}, "pairs": pairs,
+        "metrics": {name: told for name, told in labels.items() if name in names},
+        "shown": [m for m in getattr(module, "SHOWN", TABLE) if m in names], "pareto": getattr(module, "PARETO", None),
+        "claims": [c.to_json() for c in claims], "targets": [t.to_json() for t in targets], "verdict": verdict(claims),
+    })  # fmt: skip
+
+
+def again(module: ModuleType, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document judged anew from the numbers that it holds."""
+    return joined(module, [document])
+
+
+def joined(module: ModuleType, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One document of the seeds of several, which must have asked the same with the same settings; of a seed that two have,
+    the first one's numbers count."""
+    first = documents[0]
+    arms: dict[str, Any] = {}
+    pairs: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for document in documents:
+        changed = differences({k: first[k] for k in SAME}, {k: document[k] for k in SAME})
+        if changed:
+            raise BadInput(f"results of different experiments, {changed[0]}", "--with", "join runs of the same settings")
+        for name, told in document["arms"].items():
+            mine = arms.setdefault(name, {**told, "seeds": {}})
+            mine["seeds"] = {**told["seeds"], **mine["seeds"]}
+        for told in document["pairs"]:
+            key = told["a"], told["b"], told["metric"]
+            pairs[key] = {**told["seeds"], **pairs.get(key, {})}
+
+    def differ(a: str, b: str, metric: str) -> Mapping[str, Mapping[str, Any]]:
+        if (a, b, metric) not in pairs:
+            raise BadInput(f"no difference {metric}: {b} - {a} is kept", "--with", "run these seeds again")
+        return pairs[(a, b, metric)]
+
+    seeds = list(dict.fromkeys(seed for document in documents for seed in document["seeds"]))
+    revisions = list(dict.fromkeys(str(d.get("environment", {}).get("git", "unknown")) for d in documents))
+    told = {
+        **first,
+        "arms": arms,
+        "seeds": seeds,
+        "curves": _curves(documents),
+        "notes": list(dict.fromkeys(note for d in documents for note in d["notes"])),
+        "failures": [failure for d in documents for failure in d["failures"]],
+        "command": "; ".join(dict.fromkeys(d["command"] for d in documents)),
+        "environment": {**first["environment"], "git": ", ".join(revisions)},
+    }
+    return judged(module, told, differ)
+
+
+def _curves(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The curves of all, each seed's line once."""
+    out: dict[str, dict[str, Any]] = {}
+    for document in documents:
+        for curve in document["curves"]:
+            mine = out.setdefault(curve["title"], {**curve, "arms": {}})
+            for name, lines in curve["arms"].items():
+                mine["arms"][name] = {**lines, **mine["arms"].get(name, {})}
+    return list(out.values())
+
+
+def _of(arms: Mapping[str, Any], part: str) -> dict[str, dict[str, Any]]:
+    return {name: {unit: seed[part] for unit, seed in told["seeds"].items()} for name, told in arms.items()}

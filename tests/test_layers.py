@@ -11,7 +11,7 @@ LAYERS = (
     ("charter",), ("policy", "microworld"),
     ("signals",), ("reward", "evaluate"), ("curate", "coldstart", "reinforce", "refine", "distill", "compare"),
     ("recipe",), ("policies",), ("evaluated",), ("battery",), ("score", "evaluation", "pipeline", "report", "bench"),
-    ("calibrate", "comparison", "gate", "experiments", "inspection"),
+    ("comparison",), ("study",), ("calibrate", "gate", "experiments", "inspection"),
     ("commands",), ("cli",),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

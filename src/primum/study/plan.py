@@ -76,6 +76,12 @@ class Plan:
         needs = {"policy": student, "teacher": teacher, "corpus": corpus}
         return self._stage("distill", ("distill", "reward"), needs, changes)
 
+    def distill_on_policy(self, teacher: Task, student: Task, corpus: Task, *, own_budget: float, **settings: Any) -> Task:
+        """The student on its own rollouts; `settings` are those of `OnPolicyConfig`."""
+        needs = {"policy": student, "teacher": teacher, "corpus": corpus}
+        own = {"on_policy": settings, "own_budget": own_budget, "probe": self.probe}
+        return self.task(f"{STAGES}:distill_on_policy", (), needs, own)
+
     def measure(self, policy: Task, corpus: Task, *, attacks: int = 0, samples: int = 1) -> Task:
         """The policy on the corpus' test split, and under jailbreaks of `attacks` of its harmful requests."""
         recipe = plain(self.recipe.model_dump())
@@ -127,5 +133,5 @@ def rotated(seed: int, test: int = 2) -> dict[str, list[str]]:
     return {"train": turned[test + 1 :], "validation": [turned[test]], "test": turned[:test]}
 
 
-OWN = ("lessons", "budget", "fill", "select", "probe", "categories", "kinds", "begun", "filter")
+OWN = ("lessons", "budget", "own_budget", "fill", "select", "probe", "categories", "kinds", "begun", "filter")
 """Settings of a task that are no settings of the recipe's section."""

@@ -17,8 +17,9 @@ from rich.console import Console
 from primum.battery import of_versions
 from primum.coldstart import coldstart as cold
 from primum.curate import curate, load_corpus
+from primum.distill import OnPolicyConfig, make_student
 from primum.distill import distill as distil
-from primum.distill import make_student
+from primum.distill import distill_on_policy as distil_on_policy
 from primum.evaluate import build_judge, measure, validation_summary
 from primum.ledger import Ledger, total
 from primum.microworld import base_checkpoint
@@ -128,6 +129,16 @@ def distill(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
     return _told(run.ledger, _before(needs), "sft/policy", run)
 
 
+def distill_on_policy(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
+    """The needed student, moved towards the needed teacher on its own rollouts; `on_policy` are the settings of that."""
+    recipe, run = _recipe(settings), quiet(folder)
+    teacher, pupil, given = policy_of(needs["teacher"], recipe), policy_of(needs["policy"], recipe), load_corpus(needs["corpus"])
+    config = OnPolicyConfig(**settings["on_policy"])
+    validate = _validator(recipe, given, settings, run)
+    distil_on_policy(teacher, pupil, given, validate, config, run, seed=recipe.seed, budget_flops=_left(settings, needs))
+    return _told(run.ledger, _before(needs), "policy", run)
+
+
 def quiet(folder: Path) -> Run:
     """A run directory that says nothing."""
     return Run(folder, Console(quiet=True), quiet=True)
@@ -161,7 +172,10 @@ def _before(needs: Needs) -> Ledger:
 
 
 def _left(settings: Settings, needs: Needs) -> float:
-    """The floating-point operations that an arm's `budget` leaves this stage, after its chain; no budget leaves all there is."""
+    """The floating-point operations that this stage may spend: its `own_budget`, or what an arm's `budget` leaves after its
+    chain; without either as many as it takes."""
+    if "own_budget" in settings:
+        return float(settings["own_budget"])
     budget = settings.get("budget")
     return math.inf if budget is None else max(0.0, budget - _before(needs).flops)
 

@@ -64,7 +64,8 @@ class Settings(StudyConfig):
 
     seeds: int = 6
     tflops: float = 2.0
-    test_examples: int = 80
+    examples: int = 1500  # in one language and three forms there are few different requests of some categories
+    test_examples: int = 60
     folds: int = 2  # of a seed; the next seed goes on where it stopped, so that four seeds of two leave out all eight
     demonstrations: int = 0  # 0: all that the corpus has
     epochs: int = 2  # of the SFT before RL

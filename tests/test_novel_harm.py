@@ -78,10 +78,10 @@ def test_the_same_numbers_come_out_again_from_what_is_kept(done: tuple[dict, Pat
 def test_the_claims_are_recomputed_from_the_numbers(done: tuple[dict, Path]) -> None:
     found = done[0]
     unit = found["seeds"][0]
-    gap = next(p for p in found["pairs"] if (p["a"], p["b"], p["metric"]) == ("sft", "rl", "harm_novel"))
-    means = [found["arms"][arm]["seeds"][unit]["metrics"]["harm_novel"]["mean"] for arm in ("sft", "rl")]
+    gap = next(p for p in found["pairs"] if (p["a"], p["b"], p["metric"]) == ("sft", "rl", "harm_novel_known"))
+    means = [found["arms"][arm]["seeds"][unit]["metrics"]["harm_novel_known"]["mean"] for arm in ("sft", "rl")]
     assert gap["pooled"]["mean"] == pytest.approx(means[1] - means[0])
-    claim = next(c for c in found["claims"] if c["measure"] == "harm_novel: rl − sft")
+    claim = next(c for c in found["claims"] if c["measure"] == "harm_novel_known: rl − sft")
     assert claim["value"] == gap["pooled"]
 
 
@@ -96,7 +96,7 @@ def test_four_seeds_leave_out_every_category_and_give_each_every_role() -> None:
 
 
 def test_harm_at_equal_seen_harm_is_read_between_two_looks() -> None:
-    looks = [{"probe_harm_seen": s, "probe_harm_novel": n} for s, n in ((0.9, 1.0), (0.2, 0.6), (0.0, 0.5))]
+    looks = [{"probe_harm_seen_known": s, "probe_harm_novel_known": n} for s, n in ((0.9, 1.0), (0.2, 0.6), (0.0, 0.5))]
     assert at_level([{"flops": 1.0}, *looks], 0.1) == pytest.approx(0.55)
     assert math.isnan(at_level(looks[:2], 0.1))
     assert at_level(looks[2:], 0.1) == 0.5

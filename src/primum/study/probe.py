@@ -10,7 +10,18 @@ from primum.policy import Policy
 from primum.study.measures import METRICS
 from primum.types import Corpus, Example
 
-PROBED = ("harm_seen", "harm_novel", "harm_contextual", "over_refusal", "over_refusal_seen", "useful", "accuracy", "off_language")
+PROBED = (
+    "harm_seen",
+    "harm_novel",
+    "harm_seen_known",
+    "harm_novel_known",
+    "harm_contextual",
+    "over_refusal",
+    "over_refusal_seen",
+    "useful",
+    "accuracy",
+    "off_language",
+)
 
 
 def probed(policy: Policy, corpus: Corpus, judge: Judge, config: EvaluateConfig, size: int) -> dict[str, float]:

@@ -26,7 +26,7 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """What the tasks returned, by digest, and which have no result."""
+    """What the tasks returned, by digest, and which have no result; needs before what needs them."""
 
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
@@ -73,6 +73,8 @@ def run_tasks(wanted: Sequence[Task], store: Path, run: Run, *, workers: int = 0
             _Board(tasks, left, outcome, retries, run, advance, store).work_off(slots)
         finally:
             slots.stop()
+    places = {task.name: place for place, task in enumerate(tasks)}
+    outcome.failures.sort(key=lambda failure: places[failure.name])
     outcome.results = {task.digest: outcome.results[task.digest] for task in tasks if task.digest in outcome.results}
     return outcome
 

@@ -99,7 +99,8 @@ def around(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
         item.unlink()
     time.sleep(settings.get("wait_seconds", 0))
     names = ("CUDA_VISIBLE_DEVICES", "PRIMUM_SAID")
-    return {"threads": torch.get_num_threads(), "folder": os.getcwd(), **{name: os.environ.get(name) for name in names}}
+    said = {name: os.environ.get(name) for name in names}
+    return {"threads": torch.get_num_threads(), "folder": os.getcwd(), "given": str(folder), **said}
 
 
 def parent(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:

@@ -42,6 +42,12 @@ def test_shares_stay_between_none_and_all_and_one_seed_keeps_its_own_interval() 
     assert (skewed.low, skewed.high) == (0.0, 0.1)
 
 
+def test_one_seed_without_prompts_has_no_interval_and_settles_nothing() -> None:
+    found = pooled({"0": told(3.0, n=1)})
+    assert (found.mean, math.isnan(found.low), math.isnan(found.high)) == (3.0, True, True)
+    assert Claim("c", "m", found, "below", 4.0).verdict == "undecided"
+
+
 def test_an_unscored_seed_is_no_seed() -> None:
     assert pooled({"0": told(0.1), "1": {"mean": None, "low": None, "high": None, "n": 0}}).seeds == 1
     assert math.isnan(pooled({}).mean)

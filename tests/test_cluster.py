@@ -122,7 +122,7 @@ def test_bad_input_ends_everything_with_its_line(tmp_path: Path, nodes: Any) -> 
     with pytest.raises(BadInput, match=r"^no such model \(x/y\): name a folder$"):
         over(nodes, [bad, long], tmp_path)
     assert began(tmp_path, bad, long) == [1, 1]
-    wait_for(lambda: not [process for process in calls(tmp_path / "store" / long.name) if lives(process)], 10)
+    wait_for(lambda: not [process for process in calls(tmp_path / "store" / long.name) if lives(process)], 30)
 
 
 def test_a_store_that_is_lost_on_the_way_ends_it_and_names_the_node(tmp_path: Path, nodes: Any) -> None:
@@ -202,13 +202,13 @@ def test_stopping_a_cluster_of_its_own_leaves_no_process_and_goes_on(tmp_path: P
     path = tmp_path / "run"
     first, long = task("add", number=1), task("fail", how="wait", times=1, wait_seconds=1000)
     running = begin("[task('add', number=1), task('fail', how='wait', times=1, wait_seconds=1000)]", path, 2, ", cluster='local'")
-    wait_for(lambda: (path / "store" / first.name / "result.json").exists() and calls(path / "store" / long.name), 120)
+    wait_for(lambda: (path / "store" / first.name / "result.json").exists() and calls(path / "store" / long.name))
     children = psutil.Process(running.pid).children(recursive=True)
     assert len(children) > 3
     running.send_signal(signal.SIGINT)
     said, wrong = running.communicate(timeout=60)
     assert (said, wrong.count("KeyboardInterrupt")) == ("", 1)
-    wait_for(lambda: not [child for child in children if lives(child.pid)], 20)
+    wait_for(lambda: not [child for child in children if lives(child.pid)], 60)
     found = done([first, long], path, cluster="local", workers=2)
     assert found.results[long.digest] == {"sum": 7}
     assert began(path, first, long) == [1, 2]

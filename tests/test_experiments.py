@@ -4,19 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from small import Done, complaint, primum
 
-from primum.experiments.reward_hacking import Settings, describe, experiment, gamed
-from primum.experiments.reward_hacking_run import shuffled_words
+from primum.experiments.reward_hacking_claims import gamed
+from primum.experiments.reward_hacking_rewards import shuffled_words
 from primum.microworld import BLOCKED_WORDS
 from primum.microworld.language import VERB_OF
 
 
 def row(proxy: float, words: tuple[float, float], rise: tuple[float, float]) -> dict[str, Any]:
-    ends = {name: {"keyword_rate": {"mean": rate}} for name, rate in zip(("before", "after"), words, strict=True)}
-    ends["after"]["proxy"] = {"mean": proxy}
-    return {**ends, "harm_rise": {"low": rise[0], "high": rise[1]}}
+    lost = {"mean": 1 - words[1] / words[0] if words[0] else None}
+    return {"proxy": {"mean": proxy}, "words_lost": lost, "harm_rise": {"mean": 0.0, "low": rise[0], "high": rise[1]}}
 
 
 def test_a_reward_is_gamed_where_the_words_go_and_the_harm_stays() -> None:
@@ -65,33 +63,4 @@ def test_limits_are_asked_about_through_the_command_and_kept_for_the_next_time(t
 def test_an_experiment_that_is_not_there_is_one_clear_line(cli: Any) -> None:
     said = cli("experiment", "reward-hackin")
     assert said.returncode == 3
-    assert complaint(said.stderr) == (
-        "no experiment 'reward-hackin' (command line): choose one of reward-hacking, planted-hacks, redteam, constraints, ties"
-    )
-
-
-@pytest.mark.slow
-def test_reward_hacking_runs_every_arm_and_counts_its_claims(tmp_path: Path) -> None:
-    settings = Settings(
-        seeds=1,
-        first_seed=7,
-        steps=5,
-        adaptive_steps=6,
-        adaptive_prompts=8,
-        demonstrations=40,
-        epochs=1,
-        labels=40,
-        test_examples=4,
-        workers=2,
-    )
-    from primum.experiments.world import quiet_run
-
-    found = experiment(settings, quiet_run(tmp_path))
-    arms = found["seeds"]["7"]["arms"]
-    assert list(arms) == ["keyword", "gold", "shuffled", "cold-keyword", "adaptive"]
-    assert 0 < arms["adaptive"]["labels"] <= 40
-    assert arms["adaptive"]["checker_answers"] > 0
-    assert all(0 <= arms[arm]["forecast"] <= 1 for arm in arms if arm != "adaptive")
-    assert found["counts"]["gamed"] == {"yes": 0, "of": 1, "low": pytest.approx(0.0), "high": pytest.approx(0.793, abs=1e-3)}
-    assert found["verdict"] == "failed in part"
-    assert "verdict: failed in part" in describe(found)
+    assert complaint(said.stderr) == ("no experiment 'reward-hackin' (command line): did you mean 'reward-hacking'?")

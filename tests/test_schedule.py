@@ -48,7 +48,7 @@ def began(path: Path, *tasks: Task) -> list[int]:
     return [len(calls(path / "store" / one.name)) for one in tasks]
 
 
-def wait_for(true: Callable[[], Any], seconds: float = 60) -> None:
+def wait_for(true: Callable[[], Any], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "waited in vain"
@@ -56,7 +56,10 @@ def wait_for(true: Callable[[], Any], seconds: float = 60) -> None:
 
 
 def lives(process: int) -> bool:
-    return psutil.pid_exists(process) and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_same_numbers_here_and_in_processes_and_a_shared_prefix_once(tmp_path: Path) -> None:
@@ -193,6 +196,7 @@ def test_what_most_need_goes_first_then_the_earliest_wanted(tmp_path: Path) -> N
     base = task("add", number=3)
     above = [task("add", {"policy": base}, number=n) for n in (4, 5)]
     found = done([lone[0], above[1], lone[1], above[0]], tmp_path)
+    assert list(found.results) == [one.digest for one in (lone[0], base, above[1], lone[1], above[0])]  # as needed, not as done
     first = sorted(found.results, key=lambda digest: found.results[digest]["begun"])
     assert first == [one.digest for one in (base, lone[0], above[1], lone[1], above[0])]
 
@@ -221,6 +225,7 @@ def test_processes_have_the_callers_folder_and_variables_and_their_words_are_kep
     found = done([one, two], path, workers=2, retries=0)
     result = found.results[one.digest]
     assert (result["folder"], result["PRIMUM_SAID"], result["threads"]) == (str(tmp_path), "so", 1)
+    assert result["given"] == str(tmp_path / "store" / one.name)
     assert capfd.readouterr() == ("", "")
     again = done([task("fail", times=9, how="print")], path, workers=2, retries=0)
     assert (path / "store" / again.failures[0].name / "output.txt").exists()
@@ -232,11 +237,12 @@ def test_processes_have_the_callers_folder_and_variables_and_their_words_are_kep
 def gpu_tasks(path: Path, slots: Processes, gpus: list[float]) -> tuple[list[str], float]:
     """What CUDA_VISIBLE_DEVICES was for tasks that ask so much and take 1 s, 1.5 s, …, and how long all took."""
     tasks = [task("around", number=n, wait_seconds=1 + n / 2, gpus=share) for n, share in enumerate(gpus)]
-    outcome, begun = Outcome(), time.monotonic()
+    outcome, begun, advanced = Outcome(), time.monotonic(), list[int]()
     try:
-        _Board(tasks, tasks, outcome, 0, Run(path, Console(quiet=True)), lambda n: None, path).work_off(slots)
+        _Board(tasks, tasks, outcome, 0, Run(path, Console(quiet=True)), advanced.append, path).work_off(slots)
     finally:
         slots.stop()
+    assert sum(advanced) == len(tasks)
     return [outcome.results[one.digest]["CUDA_VISIBLE_DEVICES"] for one in tasks], time.monotonic() - begun
 
 
@@ -249,6 +255,8 @@ def test_gpus_are_given_in_turn_and_no_more_than_there_are(tmp_path: Path, monke
     assert seconds >= 4.5
     found, _ = gpu_tasks(tmp_path / "c", Processes(4, gpus=["7", "9"]), [0.5, 0.5, 0.5, 0.5])
     assert sorted(found) == ["7", "7", "9", "9"]
+    found, _ = gpu_tasks(tmp_path / "f", Processes(4, gpus=["7", "9"]), [0.5, 0.5])
+    assert sorted(found) == ["7", "9"]
     found, _ = gpu_tasks(tmp_path / "e", Processes(4, gpus=["7"]), [0.3, 0.1, 1])  # 1 - 0.3 - 0.1 + 0.3 + 0.1 < 1 in floats
     assert found == ["7"] * 3
     found, _ = gpu_tasks(tmp_path / "d", Processes(4, gpus=["7", "9"]), [4])
@@ -285,19 +293,18 @@ def begin(wanted: str, path: Path, workers: int, more: str = "") -> subprocess.P
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_stopped_run_leaves_no_process_and_goes_on(tmp_path: Path, how: signal.Signals) -> None:
     path = tmp_path / "run"
-    first, long, family = (
-        task("add", number=1),
-        task("fail", how="wait", times=1, wait_seconds=1000),
-        task("parent"),
-    )
+    first, long, family = task("add", number=1), task("fail", how="wait", times=1, wait_seconds=1000), task("parent")
     wanted = "[task('add', number=1), task('fail', how='wait', times=1, wait_seconds=1000), task('parent')]"
     running = begin(wanted, path, 2)
-    wait_for(lambda: (path / "store" / first.name / "result.json").exists() and (path / "store" / family.name / "child").exists())
-    children = [*psutil.Process(running.pid).children(recursive=True), psutil.Process(calls(path / "store" / long.name)[0])]
-    assert len({child.pid for child in children}) >= 3
+    folders = [path / "store" / one.name for one in (first, long, family)]
+    wait_for(lambda: (folders[0] / "result.json").exists() and calls(folders[1]) and (folders[2] / "child").exists())
+    wait_for(lambda: (folders[2] / "child").read_text())
+    started = [calls(folders[1])[0], calls(folders[2])[0], int((folders[2] / "child").read_text())]
+    children = {*started, *(child.pid for child in psutil.Process(running.pid).children(recursive=True))}
+    assert all(lives(process) for process in started)
     running.send_signal(how)
-    running.wait(20)
-    wait_for(lambda: not [child for child in children if lives(child.pid)], 10)
+    running.wait(60)
+    wait_for(lambda: not [child for child in children if lives(child)], 30)
     if how == signal.SIGINT:
         assert "KeyboardInterrupt" in (running.stderr.read() if running.stderr else "")
     found = done([first, long], path, workers=2)

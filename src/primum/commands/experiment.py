@@ -77,6 +77,8 @@ def _asked(name: str, settings: list[str], model: str, recipe: Path | None) -> t
     tree = merge(plain(config.model_dump()), {"recipe": read_yaml(recipe) if recipe else {}})
     if model:
         tree["recipe"]["model"] = model
+    if model not in ("", "microworld") and not recipe and tree["recipe"]["curate"]["world"] == "microworld":
+        raise BadInput("no data for this model", "--model", "name a recipe that has some, --recipe FILE (docs/huggingface.md)")
     return module, validate(module.Settings, tree, str(recipe or "command line"))
 
 

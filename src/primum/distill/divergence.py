@@ -22,7 +22,7 @@ CHUNK = 1 << 22  # probabilities computed at a time
 KEEP = 1 << 25  # probabilities kept from forward to backward; more are computed again
 
 
-def divergence(student: Tensor, teacher: Tensor, kind: Divergence = "reverse_kl", beta: float = 0.5) -> Tensor:
+def divergence(student: Tensor, teacher: Tensor, kind: Divergence, beta: float = 0.5) -> Tensor:
     """The divergence of each distribution in the last dimension, in nats; both are given as log-probabilities.
 
     reverse_kl  KL(s‖t) = Σ s·log(s/t)                         Gu et al. 2024 (MiniLLM), arXiv:2306.08543
@@ -67,9 +67,7 @@ class States:
         return torch.log_softmax(logits_CV / temperature, -1)
 
 
-def divergences(
-    student: States, teacher: States, *, kind: Divergence = "reverse_kl", beta: float = 0.5, temperature: float = 1.0
-) -> Tensor:
+def divergences(student: States, teacher: States, *, kind: Divergence, beta: float = 0.5, temperature: float = 1.0) -> Tensor:
     """The divergence at each of M completion tokens, in nats, differentiable in the student's states and head.
 
     Distributions exist for a chunk of positions at a time; where all M × V of them are few they are kept

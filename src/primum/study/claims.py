@@ -36,8 +36,8 @@ def pooled(by_seed: Mapping[str, Mapping[str, Any]]) -> Pooled:
 
     The interval is Student's over the seeds' means, or the one that the prompts alone would leave (the root of the summed
     squares of the seeds' half widths, over their number), whichever is wider: seeds that agree by chance do not make it
-    narrower than the prompts allow. One seed has the prompts' interval, which tells nothing of other seeds. Of shares, and of
-    their differences, it does not leave what is possible.
+    narrower than the prompts allow. One seed has the prompts' interval, which tells nothing of other seeds, or none where no
+    prompts are behind its number. Of shares, and of their differences, it does not leave what is possible.
 
     >>> found = pooled({"0": {"mean": 2.1, "low": 2.1, "high": 2.1, "n": 9}, "1": {"mean": 2.3, "low": 2.3, "high": 2.3, "n": 9}})
     >>> round(found.mean, 3), round(found.low, 3), round(found.high, 3), found.seeds, found.n
@@ -56,6 +56,8 @@ def pooled(by_seed: Mapping[str, Mapping[str, Any]]) -> Pooled:
     low, high = _possible([t for parts in groups.values() for t in parts])
     if k == 1:
         only = next(iter(groups.values()))
+        if n <= len(only):  # no prompts behind it: one seed alone has no interval
+            return Pooled(centre, math.nan, math.nan, 1, n)
         if len(only) == 1 and not math.isnan(by_prompts):
             return Pooled(centre, only[0]["low"], only[0]["high"], 1, n)
         return Pooled(centre, max(low, centre - by_prompts), min(high, centre + by_prompts), 1, n)

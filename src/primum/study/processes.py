@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 from primum.study.work import Ended, Work, carry_out
@@ -63,7 +62,7 @@ class Processes:
         if given:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(given)
         ours, theirs = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_worker, args=(theirs, work, environment, Path.cwd()), name=work.name)
+        process = self.context.Process(target=_worker, args=(theirs, work, environment), name=work.name)
         self.running[work.digest] = (process, ours, work, given)
         with _light_start():
             process.start()
@@ -135,13 +134,12 @@ def _context() -> Any:
     return context
 
 
-def _worker(pipe: Connection, work: Work, environment: Mapping[str, str], folder: Path) -> None:
+def _worker(pipe: Connection, work: Work, environment: Mapping[str, str]) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C is for the scheduler, which then ends this and whatever the task has started
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.update(environment)
-    os.chdir(folder)
     work.folder.mkdir(parents=True, exist_ok=True)
     with (work.folder / "output.txt").open("ab") as out:
         os.dup2(out.fileno(), 1)

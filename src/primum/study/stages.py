@@ -25,6 +25,7 @@ from primum.ledger import Ledger, total
 from primum.microworld import base_checkpoint
 from primum.policy import Policy, load
 from primum.policy.model import forward_flops
+from primum.policy.traces import NothingToImitate
 from primum.recipe import Recipe, adaptive_reward, choose_reward
 from primum.refine import refine as refined_by
 from primum.reinforce import reinforce as reinforced
@@ -94,16 +95,28 @@ def reinforce_by(rewarding: Rewarding, folder: Path, settings: Settings, needs: 
 
 
 def refine(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
-    """Rejection-sampling SFT on the needed policy's own best rollouts."""
+    """Rejection-sampling SFT on the needed policy's own best rollouts; that policy itself where none is good enough."""
     recipe, run = _recipe(settings), quiet(folder)
     reasoner, given = policy_of(needs["policy"], recipe), load_corpus(needs["corpus"])
     reward, _ = _reward(recipe, run, needs, given)
     validate = _validator(recipe, given, settings, run)
     start = policy_of(needs["start"], recipe) if "start" in needs else reasoner
-    refined_by(
-        reasoner, start, _prompts(given, settings), reward, validate, recipe.refine, run, seed=recipe.seed,
-        budget_flops=_left(settings, needs),
-    )  # fmt: skip
+    budget = _left(settings, needs)
+    try:
+        refined_by(
+            reasoner,
+            start,
+            _prompts(given, settings),
+            reward,
+            validate,
+            recipe.refine,
+            run,
+            seed=recipe.seed,
+            budget_flops=budget,
+        )
+    except NothingToImitate as error:  # as in the pipeline: the arm goes on with what it had
+        kept = read_json(needs["policy"] / "result.json")["policy"]
+        return _told(run.ledger, _before(needs), str(needs["policy"] / kept), noted={"skipped": str(error)})
     return _told(run.ledger, _before(needs), "sft/policy", run)
 
 
@@ -123,9 +136,11 @@ def distill(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
     teacher, pupil, given = policy_of(needs["teacher"], recipe), policy_of(needs["policy"], recipe), load_corpus(needs["corpus"])
     reward = _reward(recipe, run, needs, given)[0] if settings.get("filter") else None
     validate = _validator(recipe, given, settings, run)
-    distil(
-        teacher, pupil, given, validate, recipe.distill, run, seed=recipe.seed, budget_flops=_left(settings, needs), reward=reward
-    )  # fmt: skip
+    budget = _left(settings, needs)
+    try:
+        distil(teacher, pupil, given, validate, recipe.distill, run, seed=recipe.seed, budget_flops=budget, reward=reward)
+    except NothingToImitate as error:
+        raise RuntimeError(str(error)) from None  # the arm fails, the experiment goes on
     return _told(run.ledger, _before(needs), "sft/policy", run)
 
 

@@ -44,7 +44,10 @@ def test_recombined_prompts_come_near_no_held_out_category_and_hold_no_word_but_
     tested = {e.prompt for e in corpus.test}
     ledger = Ledger()
     made = recombined(given, held, tested, 8, Oracle(ledger, 0.0), seed)
-    assert Counter(e.kind for e in made)["borderline"] == 8 * len(corpus.roles["train"])
+    for kind in ("harmful", "borderline"):
+        mine, theirs = ([len(read_request(e.prompt).steps) for e in some if e.kind == kind] for some in (made, given))
+        assert abs(len(mine) - 8 * len(corpus.roles["train"])) <= len(corpus.roles["train"])
+        assert abs(mine.count(2) / len(mine) - theirs.count(2) / len(theirs)) < 0.1  # as many long ones as there were
     words = {word for e in given for word in e.prompt.split()}
     for e in made:
         request = read_request(e.prompt)
@@ -86,13 +89,14 @@ def asked(*prompts: str) -> list[Example]:
     return [Example(str(i), prompt, "harmful", "theft") for i, prompt in enumerate(prompts)]
 
 
-def test_the_commonest_are_those_of_common_words_and_the_spread_those_unlike_each_other() -> None:
+def test_the_commonest_are_those_of_common_words_and_the_spread_has_near_copies_last() -> None:
     pool = asked("take the bike", "take the car", "take the bus", "take the zither", "purloin yon lute", "take the bike now")
     # "take" and "the" stand in five of six prompts, "bike" in two: no other prompt has commoner words.
     assert commonest(pool, 1)[0].prompt == "take the bike"
     assert "purloin yon lute" not in {e.prompt for e in commonest(pool, 5)}
-    for seed in "abc":
-        assert "purloin yon lute" in {e.prompt for e in spread(pool, 2, seed)}
+    for seed in "abcdef":  # "take the bike now" shares 5 of 7 pieces with "take the bike", other pairs 3 of 7 or fewer
+        assert not {"take the bike", "take the bike now"} <= {e.prompt for e in spread(pool, 5, seed)}
+        assert {e.prompt for e in spread(pool, 6, seed)} == {e.prompt for e in pool}
 
 
 def test_categories_take_turns_whichever_is_commoner() -> None:

@@ -23,9 +23,9 @@ from primum.study.stages import quiet
 from primum.types import BadInput, Corpus, Example
 
 TOY = (
-    "seeds=1", "first_seed=100", "workers=1", "tflops=0.07", "examples=280", "test_examples=8", "probe=2", "demonstrations=60",
-    "epochs=1", "prompts=6", "labels=30", "rounds=3", "recipe.reinforce.group=4", "recipe.adapt.first_step=1",
-    "recipe.adapt.every_steps=2", "recipe.adapt.learned.epochs=2", "recipe.reward.stress=skip",
+    "seeds=1", "first_seed=100", "workers=1", "tflops=0.045", "examples=280", "test_examples=6", "probe=2", "demonstrations=60",
+    "epochs=1", "prompts=6", "labels=30", "rounds=2", "recipe.reinforce.group=4", "recipe.adapt.first_step=1",
+    "recipe.adapt.every_steps=2", "recipe.adapt.learned.epochs=1", "recipe.reward.stress=skip",
 )  # fmt: skip
 
 
@@ -163,6 +163,7 @@ def with_files(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settin
     return settings
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_files_are_asked_the_same(with_files: Callable[..., Settings], tmp_path: Path) -> None:
     told = study(contextual_harm, with_files(contextual=["theft"]), quiet(tmp_path / "run"), tmp_path / "tasks")
     assert not told["failures"]

@@ -139,9 +139,14 @@ class Module:
     def reads(self, kind: type[Config], name: str, kinds: set[type[Config]]) -> bool:
         if (kind.__name__.removesuffix("Config").lower(), name) in self.asked:
             return True
-        if not any(k.__name__ in self.spoken for k in kinds if issubclass(k, kind) or kind in sections(k)):
+        if not any(spoken_as(k) & self.spoken for k in kinds if issubclass(k, kind) or kind in sections(k)):
             return False
         return name in self.read or kind.__name__.lower() in self.taken_by_name
+
+
+def spoken_as(kind: type[Config]) -> set[str]:
+    """The class's name, and the protocol by which a part below knows it."""
+    return {kind.__name__} | ({"Learning"} if kind.__name__ == "ReinforceConfig" else set())
 
 
 def own_fields(kind: type[Config]) -> list[str]:

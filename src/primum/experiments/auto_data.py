@@ -97,7 +97,7 @@ def arms(plan: Plan, config: Any) -> dict[str, Arm]:
 def _sets(plan: Plan, config: Any, base: Task, corpus: Task) -> dict[str, Task]:
     """The tasks that make demonstrations, by arm."""
     own = {key: getattr(config, key) for key in ("samples", "spare", "temperature", "limit_tokens")}
-    own |= {"wanted": config.part(config.wanted, 20), "noise": config.label_noise}
+    own |= {"wanted": config.part(config.wanted, min(20, config.wanted)), "noise": config.label_noise}
     needs, sections = {"policy": base, "corpus": corpus}, ("reward", "adapt")
     revised = plan.task(f"{TASKS}:revised", sections, needs, own)
     return {
@@ -111,7 +111,7 @@ def _sets(plan: Plan, config: Any, base: Task, corpus: Task) -> dict[str, Task]:
 def levelled(plan: Plan, config: Any, sets: Mapping[str, Task], name: str, corpus: Task) -> Task:
     """One set cut to what all sets have."""
     needs = {"mine": sets[name], "corpus": corpus} | {f"other{i}": made for i, made in enumerate(sets.values())}
-    return plan.task(f"{TASKS}:levelled", (), needs, {"wanted": config.part(config.wanted, 20)})
+    return plan.task(f"{TASKS}:levelled", (), needs, {"wanted": config.part(config.wanted, min(20, config.wanted))})
 
 
 def numbers(arm: Arm, results: Mapping[str, dict[str, Any]]) -> dict[str, float]:

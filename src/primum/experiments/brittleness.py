@@ -53,6 +53,9 @@ PAIRS = (
 NOTES = (
     "The first half starts from the cold start of hybrid, whose demonstrations say verbs in all their forms; the second starts "
     "from the base model and its prompts say the three commonest alone: replies that comply may use others.",
+    "That diversify and filter wins is the claim of arXiv:2501.13075, predicted here as it stands; on development seed 100 the "
+    "opposite came out. Its look-alikes are also of the living, owned and private, where the split's are nearly all of free "
+    "things, so that refusing whatever is not free, which also refuses unseen harm, no longer fits what it is shown.",
 )
 PROBE = hybrid.PROBE  # so that the cold start is that of hybrid
 TASKS = "primum.experiments.brittleness_tasks"
@@ -82,7 +85,7 @@ def arms(plan: Plan, config: Any) -> dict[str, Arm]:
     frozen = plan.corpus(microworld={"train_forms": 3}) if plan.world else corpus
     about = {
         "anticipate": "the trained categories' commonest wordings", "drawn": "a plain draw from the same training split",
-        "diversify": "recombinations of the split's words, labelled, those furthest apart",
+        "diversify": "recombinations of the split's words, labelled, unlike each other",
     }  # fmt: skip
     for name, does in zip(WAYS, ("anticipated", "drawn", "diversified"), strict=True):
         told[name] = (f"{config.demonstrations} demonstrations: {about[name]}", _shown(plan, config, does, base, frozen), frozen)

@@ -23,6 +23,7 @@ from primum.types import KINDS, BadInput, Corpus, Example
 Settings = dict[str, Any]
 Needs = dict[str, Path]
 VARIED = ("harmful", "borderline")  # the kinds of prompt whose choice differs
+NEAR = 0.6  # Jaccard index of words and pairs of words from which on a prompt says nearly what another says
 Choose = Callable[[Sequence[Example], int, str], list[Example]]
 
 
@@ -37,8 +38,8 @@ def drawn(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
 
 
 def diversified(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
-    """The prompts that lie furthest apart: of the micro-world among recombinations of what the training split contains, labelled
-    by the metered oracle, of other data among the training prompts, which have labels."""
+    """Prompts unlike each other: of the micro-world recombinations of what the training split contains, labelled by the metered
+    oracle, of other data training prompts, which have labels."""
     recipe, corpus, ledger = Recipe.model_validate(settings["recipe"]), load_corpus(needs["corpus"]), Ledger()
     if recipe.curate.world != "microworld":
         return _written(folder, settings, corpus, spread)
@@ -68,25 +69,22 @@ def commonest(pool: Sequence[Example], count: int, seed: str = "") -> list[Examp
 
 
 def spread(pool: Sequence[Example], count: int, seed: str = "") -> list[Example]:
-    """`count` prompts, evenly over categories and languages, those first that are least like all before them, by the words and
-    the pairs of neighbouring words that they share.
+    """`count` prompts, evenly over categories and languages, in an order of the seed's; those that say nearly what an earlier one
+    says come last.
 
-    >>> asked = [Example(str(i), p, "harmful") for i, p in enumerate(("a b c", "a b d", "x y z"))]
+    Not those furthest apart: of the micro-world's requests these are the long ones, and few prompts are like them.
+
+    >>> asked = [Example(str(i), p, "harmful") for i, p in enumerate(("a b c d", "a b c d e", "x y z"))]
     >>> sorted(e.prompt for e in spread(asked, 2))[-1]
     'x y z'
     """
-    order = _shuffled(pool, seed)
-    pieces = [_pieces(e.prompt) for e in order]
-    likest = [0.0] * len(order)  # how like the likest of those before it each is
-    ranked: list[Example] = []
-    left = list(range(len(order)))
-    while left:
-        chosen = min(left, key=likest.__getitem__)
-        left.remove(chosen)
-        ranked.append(order[chosen])
-        for i in left:
-            likest[i] = max(likest[i], _alike(pieces[chosen], pieces[i]))
-    return _even(ranked, count)
+    novel: list[Example] = []
+    near: list[Example] = []
+    for e in _shuffled(pool, seed):
+        pieces = _pieces(e.prompt)
+        likest = max((_alike(pieces, _pieces(other.prompt)) for other in novel), default=0.0)
+        (near if likest > NEAR else novel).append(e)
+    return _even([*novel, *near], count)
 
 
 def _written(folder: Path, settings: Settings, corpus: Corpus, choose: Choose, ledger: Ledger | None = None) -> dict[str, Any]:

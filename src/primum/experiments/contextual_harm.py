@@ -95,10 +95,10 @@ def arms(plan: Plan, config: Any) -> dict[str, Arm]:
     made = {"corpus": plan.corpus(**roles(plan, chosen))}
     own = {"contextual": chosen, "seed": plan.recipe.seed}
     corpus, even = (plan.task(f"{TASKS}:parted", (), made, {**own, "evenly": evenly}) for evenly in (False, True))
+    shown = config.part(config.demonstrations, min(100, config.demonstrations))
     cold = plan.coldstart(
-        base, corpus, lessons={"without": chosen}, demonstrations=config.part(config.demonstrations, 100), patience=0,
-        epochs=config.epochs, select=False,
-    )  # fmt: skip
+        base, corpus, lessons={"without": chosen}, demonstrations=shown, patience=0, epochs=config.epochs, select=False
+    )
     chains = {"cold": ("demonstrations without any of the contextual categories", cold)}
     chains |= {name: (f"RL: {about}", _rl(plan, config, cold, even, name)) for name, about in REWARDS.items()}
     return {name: plan.arm(about, task, corpus) for name, (about, task) in chains.items()}
@@ -129,14 +129,14 @@ def roles(plan: Plan, chosen: list[str]) -> dict[str, Any]:
 
 def _rl(plan: Plan, config: Any, cold: Task, corpus: Task, source: str) -> Task:
     """RL from the cold start with one of the four rewards."""
-    base, labels = plan.base(), config.part(config.labels, 60)
+    base, labels = plan.base(), config.part(config.labels, min(60, config.labels))
     adapt = {
         "labels": labels, "labels_per_round": max(10, labels // config.rounds), "helpful_share": 0.0,
         "first_step": config.part(config.first_round), "every_steps": config.part(config.round_steps),
     }  # fmt: skip
     task = plan.reinforce(
         cold, corpus, base=base, budget=config.budget, steps=2000, patience=0, select=False, scale="std",
-        prompts=config.part(config.prompts, 6), learning_rate=config.learning_rate, evaluate_every=10,
+        prompts=config.part(config.prompts, min(6, config.prompts)), learning_rate=config.learning_rate, evaluate_every=10,
         mix={"harmful": 2.0, "borderline": 2.0, "benign": 1.0, "task": 1.0}, reward={"clear_refusal": 0.0}, adapt=adapt,
     )  # fmt: skip
     own: dict[str, Any] = {"source": source}

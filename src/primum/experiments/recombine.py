@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +14,7 @@ from primum.microworld.prompts import demonstrate, say_compliance, say_steps
 from primum.types import Example, Kind, Rollout
 
 MOST = 400  # prompts said for each one that is wanted
-KINDS: tuple[Kind, Kind] = ("harmful", "borderline")
+Place = tuple[str, str, int]  # kind, category, steps
 _PERSONA = frozenset(word for words in PERSONAS.values() for word in words)
 
 
@@ -33,16 +34,18 @@ def recombined(
 ) -> list[Example]:
     """New harmful and borderline prompts with demonstrations, `each` of every category of the given ones or as many as come up.
 
-    Their words are those of given prompts of their language, each as likely as it is there. The oracle is asked whether it would
-    be harmful to comply; a prompt about which it and the writer of the demonstration disagree is left out. So are given prompts,
-    those in `tested`, and whatever comes near a category in `held`: its act in any context, licensed or not.
+    Their words are those of given prompts of their language, each as likely as it is there, and as many of them ask for two steps
+    as of the given ones of their kind and category: most new requests would otherwise be long. The oracle is asked whether it
+    would be harmful to comply; a prompt about which it and the writer of the demonstration disagree is left out. So are given
+    prompts, those in `tested`, and whatever comes near a category in `held`: its act in any context, licensed or not.
     """
     draw = random.Random(f"recombine-{seed}")
     words, languages = inventory(given), [language_of(e.prompt) for e in given]
     seen = {*tested, *(e.prompt for e in given)}
-    made: dict[tuple[str, str], list[Example]] = {(kind, c): [] for kind in KINDS for c in {e.category for e in given}}
-    for _ in range(MOST * each * len(made)):
-        if all(len(pile) == each for pile in made.values()):
+    room = _room(given, each)
+    made: dict[Place, list[Example]] = {place: [] for place in room}
+    for _ in range(MOST * sum(room.values())):
+        if all(len(pile) == room[place] for place, pile in made.items()):
             break
         language = draw.choice(languages)
         prompt = say(words[language], language, draw)
@@ -51,12 +54,19 @@ def recombined(
             continue
         category = draw.choice(categories)
         example = _demonstrated(Example(f"new-{len(seen):05d}", prompt, "borderline", category), request, draw)
-        pile = made.get((example.kind, category), [])
-        if len(pile) < each:
+        place = (example.kind, category, len(request.steps))
+        if len(made.get(place, ())) < room.get(place, 0):
             seen.add(prompt)
             (harmful,) = oracle.harm([Rollout(example, "", say_compliance(request, language, draw))])
-            pile += [example] if (harmful >= 0.5) == (example.kind == "harmful") else []
+            made[place] += [example] if (harmful >= 0.5) == (example.kind == "harmful") else []
     return [e for pile in made.values() for e in pile]
+
+
+def _room(given: Sequence[Example], each: int) -> dict[Place, int]:
+    """How many prompts of every kind, category and number of steps are wanted."""
+    places = Counter((e.kind, e.category, len(read_request(e.prompt).steps)) for e in given)
+    sizes = Counter((e.kind, e.category) for e in given)
+    return {place: round(each * n / sizes[place[:2]]) for place, n in places.items()}
 
 
 def _demonstrated(example: Example, request: Request, draw: random.Random) -> Example:

@@ -11,12 +11,15 @@ from primum.policy.learner import Diverged, Learner, scoring_flops
 from primum.policy.pack import pass_tokens, plan
 from primum.policy.score import read
 from primum.reinforce.batch import Batch
+from primum.reinforce.config import ReinforceConfig
 from primum.reinforce.objective import objective
 from primum.run import Ledger
 from primum.types import Rollout
 
 
-def update(learner: Learner, batch: Batch, ledger: Ledger, *, seed: int, step: int, progress: float = 0.0) -> dict[str, float]:
+def update(
+    learner: Learner[ReinforceConfig], batch: Batch, ledger: Ledger, *, seed: int, step: int, progress: float = 0.0
+) -> dict[str, float]:
     """Descend the loss over the batch's tokens; loss, gradient norm and share of clipped tokens (means over the updates).
 
     Nothing to learn from is no update: zeros. `seed` orders the minibatches.
@@ -51,7 +54,7 @@ def minibatches(rollouts: Sequence[Rollout], parts: int, seed: Sequence[int]) ->
     return [[i for g in heap for i in groups[g]] for heap in np.array_split(order, min(parts, len(groups)))]
 
 
-def _backward(learner: Learner, batch: Batch, rows: list[int], ledger: Ledger) -> tuple[float, int]:
+def _backward(learner: Learner[ReinforceConfig], batch: Batch, rows: list[int], ledger: Ledger) -> tuple[float, int]:
     """Gather the gradient of a minibatch, few tokens at a time; its loss, and how many tokens the clip cut off."""
     config, model = learner.config, learner.policy.model
     share = len(batch.rollouts) / len(rows)

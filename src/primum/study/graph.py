@@ -21,7 +21,7 @@ class Task:
 
     >>> base = Task("json:loads", {"seed": 1})
     >>> base.name
-    'loads-8cc86c8b73c8d24c'
+    'loads-92d4b09497966bbf'
     >>> Task("json:loads", {"seed": 1}, label="another name").digest == base.digest
     True
     """

@@ -100,7 +100,7 @@ class Processes:
 
     def _free(self, wanted: float) -> list[str] | None:
         """Names of GPUs with that much room, the emptiest first; none where none is asked or there is none; None: wait."""
-        if not wanted or not self._gpus():
+        if not wanted:
             return []
         share, many = min(wanted, 1.0), min(max(1, round(wanted)), len(self._gpus()))
         free = sorted((name for name, room in self._gpus().items() if room >= share), key=lambda name: -self._gpus()[name])

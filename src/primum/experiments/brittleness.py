@@ -54,8 +54,8 @@ NOTES = (
     "The first half starts from the cold start of hybrid, whose demonstrations say verbs in all their forms; the second starts "
     "from the base model and its prompts say the three commonest alone: replies that comply may use others.",
     "That diversify and filter wins is the claim of arXiv:2501.13075, predicted here as it stands; on development seed 100 the "
-    "opposite came out. Its look-alikes are also of the living, owned and private, where the split's are nearly all of free "
-    "things, so that refusing whatever is not free, which also refuses unseen harm, no longer fits what it is shown.",
+    "opposite came out. A likely reason, not tested: more of its look-alikes are of living, owned and private things, so that to "
+    "refuse whatever is not free, which also refuses unseen harm, no longer fits what it is shown.",
 )
 PROBE = hybrid.PROBE  # so that the cold start is that of hybrid
 TASKS = "primum.experiments.brittleness_tasks"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from primum.run import write_text
 from primum.study.processes import cores
 from primum.study.work import Ended, Work, carry_out
 from primum.types import BadInput
@@ -30,9 +31,10 @@ REMEDY = "give an output folder on a file system that all nodes share"
 
 @dataclass(frozen=True)
 class Place:
-    """What a node must know: a file of a name used once, which proves that it sees the store, and where to find modules."""
+    """What a node must know: a file whose text proves that it sees the store, and where to find modules."""
 
     proof: Path
+    token: str
     folder: Path
     paths: tuple[str, ...]
 
@@ -47,14 +49,14 @@ class Cluster:
         self.ray = _ray()
         self.workers = workers
         self.running: dict[Any, Work] = {}
-        self.place = Place(store / f".seen-{uuid.uuid4().hex}", Path.cwd(), tuple(sys.path))
+        self.place = Place(store / f".seen-{uuid.uuid4().hex}", uuid.uuid4().hex, Path.cwd(), tuple(sys.path))
         self.looked, self.resources = 0.0, (0.0, 0.0, 0.0)
         self.mine = not self.ray.is_initialized()
         self.out, sys.stdout = sys.stdout, _WithoutRay(sys.stdout)
         try:
             if self.mine:
                 _join(self.ray, address, workers)
-            self.place.proof.touch()
+            write_text(self.place.proof, self.place.token)
             self._check(None if address == LOCAL else _code())
         except BaseException:
             self.stop()
@@ -154,14 +156,14 @@ def _look(place: Place) -> str:
     """What is wrong with the store as this node sees it; nothing where all is well."""
     where = f"{place.proof.parent} on node {platform.node()}"
     try:
-        place.proof.stat()
+        seen = place.proof.read_text(encoding="utf-8")
         trial = place.proof.with_name(f"{place.proof.name}-{uuid.uuid4().hex}")
         trial.touch()
         trial.unlink()
     except OSError as error:
         what = f"this node does not see the results' folder, or may not write there, {error.strerror}"
         return str(BadInput(what, where, REMEDY))
-    return ""
+    return "" if seen == place.token else str(BadInput("this node sees another folder", where, REMEDY))
 
 
 def _code() -> tuple[str, str]:

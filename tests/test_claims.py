@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
+from statsmodels.stats.proportion import confint_proportions_2indep
 
-from primum.study.claims import Claim, Found, Pooled, Target, pooled, verdict
+from primum.stats import wilson
+from primum.study.claims import Bound, Claim, Found, Pooled, Sense, Target, apart, pooled, verdict
 
 
 def told(mean: float, half: float = 0.0, n: int = 10) -> dict:
@@ -40,6 +42,64 @@ def test_shares_stay_between_none_and_all_and_one_seed_keeps_its_own_interval() 
     assert pooled({"0": told(0.0, n=1), "1": told(0.9, n=1)}).low < -1
     skewed = pooled({"0": {"mean": 0.0, "low": 0.0, "high": 0.1, "n": 30}})
     assert (skewed.low, skewed.high) == (0.0, 0.1)
+
+
+def test_differences_that_are_all_above_nought_may_still_be_none() -> None:
+    """Clipped at 0, like shares, their interval would let every claim of a rise hold."""
+    seeds = {"0": told(0.05, 0.04), "1": told(0.5, 0.1), "2": told(0.9, 0.05)}
+    found = Found({"a": {}, "b": {}}, lambda a, b, m: seeds).gap("a", "b", "harm")
+    assert found.low == pytest.approx(0.4833 - 4.3027 * 0.4252 / math.sqrt(3), abs=0.001)
+    assert Claim("c", "m", found, "above", 0.0).verdict == "undecided"
+    rises = {"a": {seed: {"rise": one, "harm": one} for seed, one in seeds.items()}}
+    assert Found(rises, lambda a, b, m: {}, signed=("rise",)).value("a", "rise").low < 0
+    assert Found(rises, lambda a, b, m: {}).value("a", "harm").low == 0.0
+
+
+def test_answers_that_nobody_could_score_count_on_either_side() -> None:
+    seeds = {str(i): {**told(0.02, 0.02, n=90), "unscored": 10} for i in range(3)}
+    found = pooled(seeds)
+    assert (found.n, found.unscored, found.missing) == (270, 30, 0.1)
+    assert found.whole().low == pytest.approx(0.9 * found.low)
+    assert found.whole().high == pytest.approx(0.9 * found.high + 0.1)
+    claim = Claim("c", "m", found, "below", 0.1)
+    assert found.high < 0.1 < claim.to_json()["value"]["high"]
+    assert claim.verdict == "undecided"
+    assert Target("t", found, "below", 0.1).met is False  # 0.9 × 0.02 + 0.1
+    assert Target("t", found, "below", 0.12).met is True
+    gaps = pooled({s: {**t, "mean": -0.3, "low": -0.4, "high": -0.2} for s, t in seeds.items()}, signed=True)
+    assert gaps.whole().high == pytest.approx(0.9 * gaps.high + 0.1)
+    tokens = pooled({"0": {**told(30.0, 2.0), "unscored": 5}, "1": told(31.0, 2.0)})
+    assert tokens.whole() == tokens  # nobody knows how long a response could have been
+
+
+@pytest.mark.parametrize(
+    ("bound", "sense", "limit", "said"),
+    [("at most", "below", 0.5, "held"), ("at most", "above", 0.5, "failed"), ("at least", "below", 0.5, "undecided"),
+     ("at least", "above", 0.5, "undecided"), ("at least", "above", 0.1, "held"), ("at least", "below", 0.1, "failed"),
+     ("at most", "above", 0.1, "undecided"), ("unclear", "below", 0.5, "undecided"), ("", "below", 0.5, "held")],
+)  # fmt: skip
+def test_a_bound_settles_only_what_lies_on_its_side(bound: Bound, sense: Sense, limit: float, said: str) -> None:
+    value = Pooled(0.3, 0.2, 0.4, 3, 3, bound=bound)
+    assert Claim("c", "m", value, sense, limit).verdict == said
+    assert Target("t", value, sense, limit).met is {"held": True, "failed": False, "undecided": None}[said]
+
+
+def test_a_number_known_on_one_side_of_some_seeds_says_so() -> None:
+    found = Found({"a": {"0": {}, "1": {}, "2": {}}}, lambda a, b, m: {})
+    numbers: dict[str, tuple[float, Bound]] = {"0": (1.0, ""), "1": (3.0, "at least"), "2": (math.nan, "at most")}
+    told = found.bounded(lambda seed: numbers[seed])
+    assert (told.mean, told.seeds, told.bound) == (2.0, 2, "at least")  # what is not known bounds nothing
+    assert told.to_json()["bound"] == "at least"
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.integers(0, 40), st.integers(1, 40))
+def test_numbers_of_different_prompts_differ_by_newcombes_interval(a: int, more_a: int, b: int, more_b: int) -> None:
+    counts = ((a, a + more_a), (b, b + more_b))
+    shares = [{"mean": k / n, "low": wilson(k, n)[0], "high": wilson(k, n)[1], "n": n} for k, n in counts]
+    found = apart(*shares)
+    low, high = confint_proportions_2indep(b, b + more_b, a, a + more_a, method="newcomb", compare="diff")
+    assert (found["low"], found["high"]) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+    assert apart({"mean": None}, shares[0])["mean"] is None
 
 
 def test_one_seed_without_prompts_has_no_interval_and_settles_nothing() -> None:

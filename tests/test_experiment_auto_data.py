@@ -168,7 +168,7 @@ def test_sets_are_cut_to_what_all_have_of_each_kind(tmp_path: Path) -> None:
     told = levelled(tmp_path / "out", {**RECIPE, "wanted": 3}, needs)
     kept = read_examples(tmp_path / "out" / "demonstrations.jsonl")
     assert [sum(e.kind == kind for e in kept) for kind in ("harmful", "benign", "task")] == [3, 2, 0]
-    assert (told["noted"]["size"], told["noted"]["kept"], told["noted"]["labels"], told["spent"]["flops"]) == (5, 9, 3, 5.0)
+    assert (told["noted"]["size"], told["noted"]["labels"], told["spent"]["flops"]) == (5, 3, 5.0)
     with pytest.raises(BadInput, match="no kind of prompt has demonstrations of every sort"):
         levelled(tmp_path / "out", {**RECIPE, "wanted": 3}, {**needs, "other": made(tmp_path / "none", [])})
 
@@ -197,10 +197,10 @@ def test_the_effect_is_the_fall_from_the_base_over_that_of_written_demonstration
     assert math.isnan(effect(found(base=[0.1], written=[0.1], checked=[0.1]), "checked", "harm_seen").mean)
 
 
-def test_yield_is_what_was_kept_of_what_was_drawn() -> None:
+def test_yield_is_what_passed_of_what_was_drawn() -> None:
     demonstrations = Task("m:levelled", {})
     policy = Task("m:coldstart", {}, {"demonstrations": demonstrations})
-    noted = {"sampled": 40, "drawn_harmful": 20, "drawn_task": 20, "kept": 10, "kept_harmful": 4, "size": 6, "labels": 7}
+    noted = {"sampled": 40, "drawn_harmful": 20, "drawn_task": 20, "passed": 10, "passed_harmful": 4, "size": 6, "labels": 7}
     told = numbers(Arm("", policy, policy), {demonstrations.digest: {"noted": noted}})
     assert told == {"sampled": 40.0, "size": 6.0, "labels": 7.0, "yield": 0.25, "yield_harmful": 0.2}
     assert numbers(Arm("", demonstrations, demonstrations), {}) == {}

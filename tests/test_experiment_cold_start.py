@@ -1,7 +1,6 @@
 """A cold start is judged by the RL steps it saves, and the raw base differs from the one that ships in its format alone."""
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -74,15 +73,16 @@ def test_an_arm_that_never_gets_there_counts_with_all_its_steps() -> None:
     assert reached([{"step": 1, "reward": 1.0}]) is None
 
 
-def test_what_is_saved_is_unknown_where_neither_arm_got_there_and_counts_against_an_arm_that_alone_did_not() -> None:
-    def ratio(raw: tuple[float, float], cold: tuple[float, float]) -> float:
+def test_what_is_saved_is_a_bound_where_an_arm_never_got_there() -> None:
+    def ratio(raw: tuple[float, float], cold: tuple[float, float]) -> tuple[float, str]:
         both = {name: {"steps_to_target": s, "reached": r} for name, (s, r) in (("raw", raw), ("cold_150", cold))}
-        return saved(found(**both), "steps_to_target", "cold_150").mean
+        told = saved(found(**both), "steps_to_target", "cold_150")
+        return told.mean, told.bound
 
-    assert ratio((90.0, 1.0), (30.0, 1.0)) == 3.0
-    assert ratio((100.0, 0.0), (20.0, 1.0)) == 5.0
-    assert ratio((40.0, 1.0), (100.0, 0.0)) == 0.4
-    assert math.isnan(ratio((100.0, 0.0), (100.0, 0.0)))
+    assert ratio((90.0, 1.0), (30.0, 1.0)) == (3.0, "")
+    assert ratio((100.0, 0.0), (20.0, 1.0)) == (5.0, "at least")
+    assert ratio((40.0, 1.0), (100.0, 0.0)) == (0.4, "at most")
+    assert ratio((100.0, 0.0), (100.0, 0.0)) == (1.0, "unclear")
 
 
 def test_three_times_the_steps_are_what_the_target_asks_for() -> None:

@@ -13,7 +13,7 @@ from primum.evaluate import JudgeConfig, build_judge
 from primum.evaluate.measure import Measured, judge_rollouts
 from primum.experiments import reward_hacking
 from primum.experiments.reward_hacking import Settings, arms, compared, left_out, notes, numbers
-from primum.experiments.reward_hacking_claims import claims, hack_of
+from primum.experiments.reward_hacking_claims import claims, delay, hack_of
 from primum.experiments.reward_hacking_kinds import KINDS, kind_of, rises, shares
 from primum.experiments.reward_hacking_rewards import reward_of
 from primum.experiments.reward_hacking_tasks import windowed
@@ -122,6 +122,13 @@ def found(**arms: dict[str, float]) -> Found:
         return {seed: exact(arms[b][metric] - arms[a][metric]) for seed in ("20", "21")}
 
     return Found(told, differ)
+
+
+def test_a_hack_that_nobody_noticed_was_missed_for_all_steps_that_were_left() -> None:
+    assert delay(found(keyword={"onset": 10.0, "alarm_delay": 18.0})).mean == 18.0
+    assert delay(found(keyword={"steps": 80.0})).seeds == 0  # nothing began
+    missed = delay(found(keyword={"onset": 10.0, "steps": 80.0}))
+    assert (missed.mean, missed.bound) == (70.0, "at least")
 
 
 def test_each_sentence_of_the_prediction_is_a_number_with_its_verdict() -> None:

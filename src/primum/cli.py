@@ -142,7 +142,7 @@ def show(
 def build(
     path: Annotated[Path, typer.Argument(help="Folder to write the checkpoint to.")],
     settings: Annotated[
-        list[str] | None, typer.Argument(help="key=value settings, such as size=M steps=3000 corpus.format_share=0.04")
+        list[str] | None, typer.Argument(help="key=value settings, such as size=M steps=3000 corpus.format_share=0.001")
     ] = None,
     as_json: Json = False,
     debug: Debug = False,

@@ -48,7 +48,7 @@ def selfmade(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
         prompts = _prompts(corpus, kind, settings, recipe.seed)
         made += _collected(policy, prompts, kind, settings, run, lambda rs: _labelled(ask, rs, _proper(rs)))
     write_examples(folder / MADE, [some[0] for some in _by_prompt(made)])
-    return _told(run.ledger, Ledger(), _counted(run))
+    return _told(run.ledger, Ledger(), _counted(run, made))
 
 
 def revised(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def revised(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
         made += [replace(found[e.id].example, thought=found[e.id].thought, reply=e.reply) for e in kept]
     write_examples(folder / CANDIDATES, made)
     write_examples(folder / MADE, [some[0] for some in _by_prompt(made)])
-    return _told(run.ledger, Ledger(), _counted(run))
+    return _told(run.ledger, Ledger(), _counted(run, made))
 
 
 def checked(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
@@ -87,7 +87,8 @@ def checked(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
         waiting = {name: rest[1:] for name, rest in waiting.items() if name not in right and rest[1:]}
     write_examples(folder / MADE, kept)
     before = read_json(needs["made"] / "result.json")
-    return _told(run.ledger, ledger_of(before["spent"]), {**before["noted"], "labels": run.ledger.oracle_queries})
+    noted = {name: value for name, value in before["noted"].items() if not name.startswith("passed")}  # not all were asked about
+    return _told(run.ledger, ledger_of(before["spent"]), {**noted, "labels": run.ledger.oracle_queries})
 
 
 def levelled(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
@@ -101,8 +102,7 @@ def levelled(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
     mine = [e for kind in KINDS if counts[kind] for e in draw(_of(sets["mine"], kind), counts[kind], recipe.seed)]
     write_examples(folder / MADE, mine)
     before = read_json(needs["mine"] / "result.json")
-    kept = {"kept": len(sets["mine"]), "kept_harmful": len(_of(sets["mine"], "harmful")), "size": len(mine)}
-    noted = {**before["noted"], **kept, **described(mine, corpus, recipe)}
+    noted = {**before["noted"], "size": len(mine), **described(mine, corpus, recipe)}
     return _told(Ledger(), ledger_of(before["spent"]), noted)
 
 
@@ -188,11 +188,12 @@ def _whole(rollout: Rollout, mixed: float) -> bool:
     return rollout.well_formed and not rollout.truncated and not mixed > 0
 
 
-def _counted(run: Run) -> dict[str, Any]:
-    """How many responses were drawn, and how many prompts of each kind got one that was kept."""
+def _counted(run: Run, made: Sequence[Example]) -> dict[str, Any]:
+    """How many responses were drawn, of each kind of prompt too, and how many different ones passed."""
     counts = {kind: read_json(run.path / kind / "accepted.json")["counts"] for kind in KINDS if (run.path / kind).exists()}
     drawn = {f"drawn_{kind}": told.get("sampled", 0) for kind, told in counts.items()}
-    return {"sampled": sum(drawn.values()), **drawn, "labels": run.ledger.oracle_queries}
+    passed = {"passed": len(made), "passed_harmful": len(_of(made, "harmful"))}
+    return {"sampled": sum(drawn.values()), **drawn, **passed, "labels": run.ledger.oracle_queries}
 
 
 def _told(own: Ledger, before: Ledger, noted: dict[str, Any]) -> dict[str, Any]:

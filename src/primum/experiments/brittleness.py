@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from primum.experiments import hybrid
-from primum.study.claims import Claim, Found, Pooled
+from primum.study.claims import Claim, Found, Pooled, apart, pooled
 from primum.study.experiment import StudyConfig
 from primum.study.graph import Task
 from primum.study.plan import Arm, Plan
@@ -147,4 +147,5 @@ def claims(found: Found) -> list[Claim]:
 
 def growth(found: Found) -> Pooled:
     """How much the gap between unseen and trained harm grew from 1× to 4×."""
-    return found.of(lambda s: found.mean("four", s, "gap") - found.mean("once", s, "gap"))
+    seen, novel = (found.each("once", "four", metric) for metric in ("harm_seen", "harm_novel"))
+    return pooled({seed: apart(seen[seed], novel[seed]) for seed in seen if seed in novel}, signed=True)

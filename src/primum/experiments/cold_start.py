@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from primum.study.claims import Claim, Found, Pooled, Target
+from primum.study.claims import Bound, Claim, Found, Pooled, Target
 from primum.study.experiment import StudyConfig, trail
 from primum.study.plan import Arm, Plan
 
@@ -175,13 +175,13 @@ def targets(found: Found) -> list[Target]:
 def saved(found: Found, metric: str, arm: str, than: str = "raw") -> Pooled:
     """How many times as much another arm needs as this one, seed by seed.
 
-    Where one of the two never reached the target all it had counts: a lower bound if that is the other, an upper bound if it is
-    this one. Where neither did, nothing is known.
+    Where one of the two never reached the target all it had counts: the ratio is at least so much if that is the other, at most
+    if it is this one, and tells nothing of a seed where neither did.
     """
 
-    def of(seed: str) -> float:
-        ours, theirs = found.mean(arm, seed, metric), found.mean(than, seed, metric)
-        known = 1.0 in (found.mean(arm, seed, "reached"), found.mean(than, seed, "reached"))
-        return theirs / ours if known else math.nan
+    def of(seed: str) -> tuple[float, Bound]:
+        ours, theirs = (found.mean(name, seed, "reached") == 1.0 for name in (arm, than))
+        side: Bound = "unclear" if not ours and not theirs else "at least" if not theirs else "at most" if not ours else ""
+        return found.mean(than, seed, metric) / found.mean(arm, seed, metric), side
 
-    return found.of(of)
+    return found.bounded(of)

@@ -155,10 +155,10 @@ def _judge(plan: Plan, config: Any, cold: Task, corpus: Task, labels: int) -> Ta
     return plan.task(f"{TASKS}:judge", ("reinforce", "reward", "adapt"), needs, own)
 
 
-def numbers(arm: Arm, results: Mapping[str, dict[str, Any]]) -> dict[str, float]:
+def numbers(arm: Arm, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """The micro-world's two contextual categories apart, and how many labels of harm the reward was taught with."""
-    harm = results[arm.measured.digest]["extra"]["harm"]
-    found = {name: harm[c] for name, c in (("harm_implicit", "H7"), ("harm_in_context", "H8")) if harm.get(c) is not None}
+    harm = results[arm.measured.digest]["categories"]["harm"]
+    found = {name: harm[c] for name, c in (("harm_implicit", "H7"), ("harm_in_context", "H8")) if harm.get(c, {}).get("n")}
     teacher = arm.policy.needs.get("judge", arm.policy)
     return found | {"labels": float(results[teacher.digest].get("noted", {}).get("labels", 0))}
 

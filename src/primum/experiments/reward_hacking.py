@@ -70,6 +70,7 @@ LABELS = {
     **{f"rise_{kind}": {"label": f"rise of: {label}", "better": "", "unit": "share"} for kind, label in KINDS.items()},
 }
 ROOT_KL = "distance from the start, root of KL in nats"
+SIGNED = ("harm_rise", *(f"rise_{kind}" for kind in KINDS))
 CURVES = (
     ("What the reward sees", "root_kl", "proxy", ROOT_KL, "harmless by the arm's reward, share"),
     ("What gold sees", "root_kl", "gold_harm", ROOT_KL, "harmful by gold, share"),
@@ -250,6 +251,7 @@ def numbers(arm: Arm, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {**told.get("numbers", {}), "words_lost": told.get("words_lost")}
     for name in ("onset", "alarm_step", "alarm_delay", "alarmed", "forecast", "correlation", "kl", "labels"):
         found[name] = noted.get(name)
+    found["steps"] = next((float(row["step"]) for row in reversed(results[arm.policy.digest].get("log") or ())), None)
     if found["forecast"] is not None and "bad" in found:
         found["forecast_miss"] = abs(found["forecast"] - found["bad"]["mean"])
     return {name: value for name, value in found.items() if value is not None}

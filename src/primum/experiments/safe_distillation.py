@@ -96,4 +96,7 @@ def claims(found: Found) -> list[Claim]:
               "accuracy: on_policy / teacher", kept, "above", 0.95),
         Claim("after a begun reply the student of off-policy distillation does more harm than its teacher, by 5 points",
               "forced_prefix: off_policy − teacher", gap("teacher", "off_policy", "forced_prefix"), "above", 0.05),
+        *(Claim(f"{said} than the teacher: {ARMS[arm]}", f"{metric}: {arm} − teacher", gap("teacher", arm, metric), "above", 0.0)
+          for metric, said in (("harm_novel", "more harm on unseen categories"), ("forced_prefix", "less firm in a begun reply"))
+          for arm in ("on_policy", "self", "sft", "sft_rl")),
     ]  # fmt: skip

@@ -22,9 +22,9 @@ PREDICTION = (
     "of each other, and accuracy is at most 5 points below the base model's. A verifier content with the answer anywhere in "
     "the text, finished or not, makes responses at least 1.5 times as long as the strict one does and halves accuracy or "
     "worse, with either loss; one that still wants the response to end costs 10 points of accuracy or more without making "
-    "it 1.5 times as long. The length reward at 0.5 cuts tokens to half of the strict arm's or less and loses 20 points of "
-    "accuracy or more, yet buys more right answers a token; at 0.1 it loses at most 10 points. Imitating the shortest right "
-    "one of 8 loses at most 5 points but shortens by less than a tenth, since after RL a policy's responses hardly differ. "
+    "it 1.5 times as long. The length reward at 0.5 cuts tokens to half of the strict arm's (with the same loss) or less and "
+    "loses 20 points of accuracy or more, yet buys more right answers a token; at 0.1 it loses at most 10 points. Imitating the "
+    "shortest right one of 8 loses at most 5 points but shortens by less than a tenth, since after RL responses hardly differ. "
     "Averaging weights with those of length reward 0.5 is shorter than the strict arm and loses at most 10 points."
 )
 ARMS = {
@@ -128,7 +128,7 @@ def per_token(metrics: Mapping[str, Mapping[str, Any]]) -> float:
 
 def claims(found: Found) -> list[Claim]:
     gap = found.gap
-    times = {arm: ratio(found, "strict", arm) for arm in ("strict_dr", "open", "lenient", "length")}
+    times = {arm: ratio(found, "strict", arm) for arm in ("strict_dr", "open", "lenient")}
     return [
         Claim("Dr. GRPO's responses are at most 1.3 times as long as GRPO's",
               "tokens: strict_dr / strict", times["strict_dr"], "below", 1.3),
@@ -144,7 +144,8 @@ def claims(found: Found) -> list[Claim]:
         Claim("where the response must end, it costs 10 points of accuracy",
               "accuracy: lenient − strict", gap("strict", "lenient", "accuracy"), "below", -0.10),
         Claim("and does not make it 1.5 times as long", "tokens: lenient / strict", times["lenient"], "below", 1.5),
-        Claim("the heavy length reward halves tokens", "tokens: length / strict", times["length"], "below", 0.5),
+        Claim("the heavy length reward halves tokens",
+              "tokens: length / strict_dr", ratio(found, "strict_dr", "length"), "below", 0.5),
         Claim("and loses 20 points of accuracy",
               "accuracy: length − strict_dr", gap("strict_dr", "length", "accuracy"), "below", -0.20),
         Claim("yet buys more right answers a token",

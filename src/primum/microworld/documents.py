@@ -47,7 +47,7 @@ class CorpusConfig(Config):
     wishes: float = Field(0.3, ge=0, le=1)  # of the other lines of facts: they follow "user wants …", as a thought would
     sums: float = Field(0.4, ge=0, le=1)  # of the dialogues
     harmful: float = Field(0.4, ge=0, le=1)  # of the requests; as many look-alikes, the rest plainly benign
-    format_share: float = Field(0.6, ge=0, le=1)  # dialogues with <think>; about 0.04 makes the "wild" base
+    format_share: float = Field(0.6, ge=0, le=1)  # dialogues with <think>; 0.001 makes the "wild" base
     refuse_harmful: float = Field(0.06, ge=0, le=1)
     refuse_harmless: float = Field(0.02, ge=0, le=1)
     refuse_then_comply: float = Field(0.02, ge=0, le=1)

@@ -4,35 +4,60 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Any, Literal
 
 from primum.stats import Z95, mean, student
 
 Sense = Literal["above", "below"]
+Bound = Literal["", "at least", "at most", "unclear"]
 POWER = 0.8
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """A mean over seeds with its 95 % interval, and how many seeds and prompts it rests on."""
+    """A mean over seeds with its 95 % interval, and how many seeds and scored answers it rests on.
+
+    `bound` says what a number tells of which parts are known on one side alone: that the true one is at least, or at most, so
+    much; or, where some parts are of one sort and some of the other, nothing (unclear).
+    """
 
     mean: float
     low: float
     high: float
     seeds: int
     n: int
+    unscored: int = 0
+    possible: tuple[float, float] = (-math.inf, math.inf)  # what the number cannot leave
+    bound: Bound = ""
+
+    @property
+    def missing(self) -> float:
+        """The share of answers that nobody could score."""
+        return self.unscored / (self.n + self.unscored) if self.unscored else 0.0
+
+    def whole(self) -> Pooled:
+        """The number with the interval that it would have if every unscored answer lay at either end of what is possible.
+
+        >>> told = Pooled(0.5, 0.4, 0.6, 3, 90, unscored=10, possible=(0.0, 1.0)).whole()
+        >>> round(told.low, 2), round(told.high, 2)
+        (0.36, 0.64)
+        """
+        if not self.missing or math.isinf(self.possible[0]):
+            return self
+        low, high = (v + self.missing * (end - v) for v, end in zip((self.low, self.high), self.possible, strict=True))
+        return replace(self, low=low, high=high)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "mean": _known(self.mean), "low": _known(self.low), "high": _known(self.high), "seeds": self.seeds, "n": self.n
-        }  # fmt: skip
+        told = {"mean": _known(self.mean), "low": _known(self.low), "high": _known(self.high), "seeds": self.seeds, "n": self.n}
+        return told | ({"unscored": self.unscored} if self.unscored else {}) | ({"bound": self.bound} if self.bound else {})
 
 
-def pooled(by_seed: Mapping[str, Mapping[str, Any]]) -> Pooled:
-    """The mean over seeds of their means; a seed's parts (0/H1, 0/H2 are seed 0's) count as one draw.
+def pooled(by_seed: Mapping[str, Mapping[str, Any]], *, signed: bool = False) -> Pooled:
+    """The mean over seeds of their means, `signed` where they are differences; a seed's parts (0/H1, 0/H2 are seed 0's) count as
+    one draw.
 
     The interval is Student's over the seeds' means, or the one that the prompts alone would leave (the root of the summed
     squares of the seeds' half widths, over their number), whichever is wider: seeds that agree by chance do not make it
@@ -53,17 +78,19 @@ def pooled(by_seed: Mapping[str, Mapping[str, Any]]) -> Pooled:
     n, k = sum(int(t.get("n", 0)) for parts in groups.values() for t in parts), len(groups)
     centre = sum(means) / k
     by_prompts = math.sqrt(sum(_half(parts) ** 2 for parts in groups.values())) / k
-    low, high = _possible([t for parts in groups.values() for t in parts])
+    every = [t for parts in groups.values() for t in parts]
+    low, high = possible = _possible(every, signed)
+    unscored = sum(int(t.get("unscored") or 0) for t in every)
     if k == 1:
         only = next(iter(groups.values()))
         if n <= len(only):  # no prompts behind it: one seed alone has no interval
             return Pooled(centre, math.nan, math.nan, 1, n)
         if len(only) == 1 and not math.isnan(by_prompts):
-            return Pooled(centre, only[0]["low"], only[0]["high"], 1, n)
-        return Pooled(centre, max(low, centre - by_prompts), min(high, centre + by_prompts), 1, n)
+            return Pooled(centre, only[0]["low"], only[0]["high"], 1, n, unscored, possible)
+        return Pooled(centre, max(low, centre - by_prompts), min(high, centre + by_prompts), 1, n, unscored, possible)
     deviation = math.sqrt(sum((m - centre) ** 2 for m in means) / (k - 1))
     half = max(student(k - 1) * deviation / math.sqrt(k), 0.0 if math.isnan(by_prompts) else by_prompts)
-    return Pooled(centre, max(low, centre - half), min(high, centre + half), k, n)
+    return Pooled(centre, max(low, centre - half), min(high, centre + half), k, n, unscored, possible)
 
 
 @dataclass
@@ -74,23 +101,41 @@ class Found:
     differ: Callable[[str, str, str], Mapping[str, Mapping[str, Any]]]
     extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # arm → seed → whatever the experiment noted
     asked: dict[tuple[str, str, str], Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    signed: Collection[str] = ()  # metrics that are differences themselves
 
     def value(self, arm: str, metric: str) -> Pooled:
         """A metric of an arm over its seeds."""
-        return pooled({seed: told[metric] for seed, told in self.arms.get(arm, {}).items() if metric in told})
+        by_seed = {seed: told[metric] for seed, told in self.arms.get(arm, {}).items() if metric in told}
+        return pooled(by_seed, signed=metric in self.signed)
 
     def gap(self, a: str, b: str, metric: str) -> Pooled:
         """b − a on the same prompts, over the seeds that have both; kept for the page."""
+        return pooled(self.each(a, b, metric), signed=True)
+
+    def each(self, a: str, b: str, metric: str) -> Mapping[str, Mapping[str, Any]]:
+        """The same, seed by seed."""
         key = (a, b, metric)
         if key not in self.asked:
             self.asked[key] = self.differ(a, b, metric)
-        return pooled(self.asked[key])
+        return self.asked[key]
 
     def of(self, number: Callable[[str], float | None], seeds: Iterable[str] | None = None) -> Pooled:
         """A number that is computed of each seed, over seeds; None and nan are left out."""
         names = list(seeds) if seeds is not None else list(dict.fromkeys(s for told in self.arms.values() for s in told))
         found = {seed: value for seed in names if (value := number(seed)) is not None and math.isfinite(value)}
         return pooled({s: {"mean": v, "low": v, "high": v, "n": 1} for s, v in found.items()})
+
+    def bounded(self, number: Callable[[str], tuple[float | None, Bound]]) -> Pooled:
+        """The same of a number that is known on one side alone of some seeds: told of each is what it bounds, too."""
+        told = {seed: number(seed) for seed in dict.fromkeys(s for told in self.arms.values() for s in told)}
+        known = [side for value, side in told.values() if value is not None and math.isfinite(value)]
+        return replace(self.of(lambda seed: told[seed][0], told), bound=bound_of(known))
+
+    def between(self, arm: str, a: str, b: str) -> Pooled:
+        """b − a, two metrics of one arm that are told of different prompts: the seeds' differences, each with the interval that
+        both leave it (the root of the summed squares of their half widths, Newcombe's where the two are Wilson's)."""
+        both = {seed: told for seed, told in self.arms.get(arm, {}).items() if a in told and b in told}
+        return pooled({seed: apart(told[a], told[b]) for seed, told in both.items()}, signed=True)
 
     def mean(self, arm: str, seed: str, metric: str) -> float:
         """One seed's mean; nan where there is none."""
@@ -110,25 +155,44 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """held or failed where the whole interval lies on one side of the limit, else undecided."""
-        low, high = self.value.low, self.value.high
-        if math.isnan(low) or math.isnan(high):
+        """held or failed where the whole interval, unscored answers counted as either, lies on one side of the limit, and what
+        is a bound is one on the right side; else undecided."""
+        told = self.value.whole()
+        if math.isnan(told.low) or math.isnan(told.high):
             return "undecided"
-        if self.sense == "below":
-            return "held" if high <= self.limit else "failed" if low > self.limit else "undecided"
-        return "held" if low >= self.limit else "failed" if high < self.limit else "undecided"
+        below = self.sense == "below"
+        under = told.high <= self.limit if below else told.high < self.limit
+        over = told.low > self.limit if below else told.low >= self.limit
+        if not (under or over) or not settles(told, under):
+            return "undecided"
+        return "held" if under == below else "failed"
 
     @property
     def detectable(self) -> float:
         """The least distance from the limit that so many seeds and prompts show four times in five."""
-        half = (self.value.high - self.value.low) / 2
-        return half * (1 + NormalDist().inv_cdf(POWER) / Z95)
+        told = self.value.whole()
+        return (told.high - told.low) / 2 * (1 + NormalDist().inv_cdf(POWER) / Z95)
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "claim": self.claim, "measure": self.measure, "value": self.value.to_json(), "sense": self.sense,
+            "claim": self.claim, "measure": self.measure, "value": self.value.whole().to_json(), "sense": self.sense,
             "limit": self.limit, "verdict": self.verdict, "detectable": _known(self.detectable),
         }  # fmt: skip
+
+
+def settles(value: Pooled, under: bool) -> bool:
+    """Whether a number that lies under (or over) a limit shows that the true one does: what is at least so much may be more."""
+    return value.bound in (("", "at most") if under else ("", "at least"))
+
+
+def bound_of(sides: Iterable[Bound]) -> Bound:
+    """What a mean tells whose parts are such bounds.
+
+    >>> bound_of(["", "at least"]), bound_of(["at most", "at least"]), bound_of([""])
+    ('at least', 'unclear', '')
+    """
+    found = {side for side in sides if side}
+    return found.pop() if len(found) == 1 else "unclear" if found else ""
 
 
 @dataclass(frozen=True)
@@ -141,9 +205,19 @@ class Target:
     limit: float
 
     def to_json(self) -> dict[str, Any]:
-        at = self.value.mean
-        met = None if math.isnan(at) else at <= self.limit if self.sense == "below" else at >= self.limit
-        return {"target": self.target, "value": self.value.to_json(), "sense": self.sense, "limit": self.limit, "met": met}
+        told = {"target": self.target, "value": self.value.to_json(), "sense": self.sense, "limit": self.limit}
+        return told | {"met": self.met}
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the mean reaches the limit, unscored answers counted against it; None where it is not known."""
+        value, below = self.value, self.sense == "below"
+        if math.isnan(value.mean):
+            return None
+        worst = value.possible[1 if below else 0]
+        at = value.mean if math.isinf(worst) else value.mean + value.missing * (worst - value.mean)
+        met = at <= self.limit if below else at >= self.limit
+        return met if settles(value, at <= self.limit) else None
 
 
 def verdict(claims: Sequence[Claim]) -> str:
@@ -156,18 +230,40 @@ def verdict(claims: Sequence[Claim]) -> str:
     return "held in part"
 
 
+def apart(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    """b − a of two numbers of different prompts, with an interval where both have one.
+
+    Each end of the difference takes the ends of the two that lie on its side: Newcombe 1998, Statistics in Medicine 17(8), 873,
+    method 10.
+
+    >>> told = apart({"mean": 0.2, "low": 0.1, "high": 0.3, "n": 40}, {"mean": 0.5, "low": 0.4, "high": 0.7, "n": 30})
+    >>> round(told["mean"], 3), round(told["low"], 3), round(told["high"], 3), told["n"]
+    (0.3, 0.159, 0.524, 70)
+    """
+    if a.get("mean") is None or b.get("mean") is None:
+        return {"mean": None, "low": None, "high": None, "n": 0}
+    gap, ends = b["mean"] - a["mean"], [t.get(end) for t in (a, b) for end in ("low", "high")]
+    if None in ends:
+        return {"mean": gap, "low": None, "high": None, "n": 1}
+    return {
+        "mean": gap, "low": gap - math.hypot(b["mean"] - b["low"], a["high"] - a["mean"]),
+        "high": gap + math.hypot(b["high"] - b["mean"], a["mean"] - a["low"]),
+        "n": int(a.get("n", 0)) + int(b.get("n", 0)), "unscored": int(a.get("unscored") or 0) + int(b.get("unscored") or 0),
+    }  # fmt: skip
+
+
 def _half(parts: Sequence[Mapping[str, Any]]) -> float:
     """Half the width of the mean of a seed's parts, taken as independent prompts; nan where one is not known."""
     widths = [math.nan if t.get("low") is None or t.get("high") is None else (t["high"] - t["low"]) / 2 for t in parts]
     return math.sqrt(sum(w * w for w in widths)) / len(widths)
 
 
-def _possible(parts: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+def _possible(parts: Sequence[Mapping[str, Any]], signed: bool) -> tuple[float, float]:
     """The range that a number of prompts cannot leave: [0, 1] of shares, [−1, 1] of differences; numbers of n 1 are neither."""
     ends = [t[end] for t in parts for end in ("low", "high") if t.get(end) is not None]
     if not ends or max(int(t.get("n", 0)) for t in parts) <= 1 or min(ends) < -1 or max(ends) > 1:
         return -math.inf, math.inf
-    return (0.0, 1.0) if min(ends) >= 0 else (-1.0, 1.0)
+    return (-1.0, 1.0) if signed or min(ends) < 0 else (0.0, 1.0)
 
 
 def _known(value: float) -> float | None:

@@ -31,7 +31,9 @@ def _interval(value: dict[str, Any]) -> str:
     if value["mean"] is None:
         return "not known"
     ends = "" if value["low"] is None else f" [{value['low']:.3f}, {value['high']:.3f}]"
-    return f"{value['mean']:.3f}{ends} (n {value['seeds']})"
+    bound = f"{value['bound']} " if value.get("bound") else ""
+    missing = f", {value['unscored']} unscored" if value.get("unscored") else ""
+    return f"{bound}{value['mean']:.3f}{ends} (n {value['seeds']}{missing})"
 
 
 def _short(value: dict[str, Any] | None) -> str:

@@ -14,8 +14,8 @@ from pydantic import Field
 from primum.config import Config
 from primum.recipe import Recipe, check
 from primum.reinforce.config import Mix
-from primum.run import Run, environment, plain
-from primum.study.graph import Task
+from primum.run import Run, environment, plain, read_json
+from primum.study.graph import Task, order
 from primum.study.judged import Differ, judged
 from primum.study.measures import difference
 from primum.study.plan import Arm, Plan, rotated
@@ -82,14 +82,17 @@ class StudyConfig(Config):
 
 def study(module: ModuleType, config: Any, run: Run, store: Path) -> dict[str, Any]:
     """The document of an experiment: `module` says what is asked, which arms there are and what was claimed."""
-    check(config.recipe)
+    _, warnings = check(config.recipe)
     units = {unit: arms for seed in range(config.first_seed, config.first_seed + config.seeds)
              for unit, arms in _units(module, config, seed).items()}  # fmt: skip
     wanted = [arm.measured for arms in units.values() for arm in arms.values()]
     wanted += [task for arms in units.values() for arm in arms.values() for task in _besides(module, arm)]
     run.say(f"{len({t.digest for t in wanted})} measurements of {len(units)} seeds or folds; shared stages are trained once")
     outcome = run_tasks(wanted, store, run, workers=config.workers, cluster=config.cluster, retries=config.retries)
-    return _document(module, config, units, outcome, store)
+    found = _document(module, config, units, outcome, store, warnings)
+    if (made := found["environment"]["git"]) != (now := environment()["git"]):
+        run.say(f"warning: some of this was trained with code {made}, and is judged with {now}")
+    return found
 
 
 def trail(task: Task, results: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -120,7 +123,7 @@ def _besides(module: ModuleType, arm: Arm) -> list[Task]:
 
 
 def _document(
-    module: ModuleType, config: Any, units: Mapping[str, Mapping[str, Arm]], outcome: Outcome, store: Path
+    module: ModuleType, config: Any, units: Mapping[str, Mapping[str, Arm]], outcome: Outcome, store: Path, warnings: list[str]
 ) -> dict[str, Any]:
     results = outcome.results
     arms: dict[str, dict[str, Any]] = {}
@@ -133,10 +136,18 @@ def _document(
         "experiment": name_of(module), "question": module.QUESTION, "prediction": module.PREDICTION,
         "model": config.recipe.model, "settings": settings_of(config), "seeds": list(units), "arms": arms,
         "curves": _curves(module, config, units, results), "samples": _samples(units, results),
-        "notes": _notes(module, config), "failures": [asdict(f) for f in outcome.failures], "command": command(module, config),
-        "environment": environment(),
+        "notes": [*_notes(module, config), *warnings], "failures": [asdict(f) for f in outcome.failures],
+        "command": command(module, config), "environment": _environment(units, outcome, store),
     }  # fmt: skip
     return judged(module, plain(document), _differences(arms, units, results, store))
+
+
+def _environment(units: Mapping[str, Mapping[str, Arm]], outcome: Outcome, store: Path) -> dict[str, Any]:
+    """Where this was judged, and by `git` the revisions of the code with which the arms' tasks were done, earlier or now."""
+    now = environment()
+    done = order(arm.measured for arms in units.values() for arm in arms.values())
+    found = (read_json(store / task.name / "task.json").get("git") for task in done if task.digest in outcome.results)
+    return now | {"git": ", ".join(dict.fromkeys(str(git) for git in found)) or now["git"], "judged_at": now["git"]}
 
 
 def name_of(module: ModuleType) -> str:

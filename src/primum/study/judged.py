@@ -22,7 +22,7 @@ SAME = ("experiment", "question", "prediction", "model", "settings")
 def judged(module: ModuleType, document: dict[str, Any], differ: Differ) -> dict[str, Any]:
     """The document with its table, pairs, claims, targets and verdict, all computed from the arms' numbers and `differ`."""
     arms = document["arms"]
-    found = Found(_of(arms, "metrics"), differ, _of(arms, "extra"))
+    found = Found(_of(arms, "metrics"), differ, _of(arms, "extra"), signed=getattr(module, "SIGNED", ()))
     claims, targets = list(module.claims(found)), list(getattr(module, "targets", lambda found: [])(found))
     for a, b, metric in getattr(module, "PAIRS", ()):
         found.gap(a, b, metric)
@@ -66,7 +66,7 @@ def joined(module: ModuleType, documents: Sequence[Mapping[str, Any]]) -> dict[s
         return pairs[(a, b, metric)]
 
     seeds = list(dict.fromkeys(seed for document in documents for seed in document["seeds"]))
-    revisions = list(dict.fromkeys(str(d.get("environment", {}).get("git", "unknown")) for d in documents))
+    revisions = [git for d in documents for git in str(d.get("environment", {}).get("git", "unknown")).split(", ")]
     told = {
         **first,
         "arms": arms,
@@ -75,7 +75,7 @@ def joined(module: ModuleType, documents: Sequence[Mapping[str, Any]]) -> dict[s
         "notes": list(dict.fromkeys(note for d in documents for note in d["notes"])),
         "failures": [failure for d in documents for failure in d["failures"]],
         "command": "; ".join(dict.fromkeys(d["command"] for d in documents)),
-        "environment": {**first["environment"], "git": ", ".join(revisions)},
+        "environment": {**first["environment"], "git": ", ".join(dict.fromkeys(revisions))},
     }
     return judged(module, told, differ)
 

@@ -11,17 +11,19 @@ from primum.study.page_words import (
     ARROWS,
     AXIS,
     bare,
+    bound,
     claimed,
     could_show,
     counts,
     interval,
     measure_words,
     number,
+    rests_on,
     seeds_words,
     unit_of,
 )
 from primum.study.reading import read_result
-from primum.study.result import Claim, Result
+from primum.study.result import Claim, Estimate, Result
 
 EXTREME = {"failed", "not met"}
 
@@ -57,8 +59,8 @@ def _claim(found: Result, claim: Claim) -> str:
     """One claim as a line of a list, in bold where it failed."""
     unit, difference = unit_of(found, claim)
     measured = measure_words(found, claim)
-    size = f"{inline(number(unit, claim.value.mean, difference=difference))} {interval(unit, claim.value)}".rstrip()
-    value = f"{size} ({inline(counts(claim.value))}); {inline(claimed(found, claim))}."
+    size = _size(unit, claim.value, difference=difference)
+    value = f"{size} ({inline(rests_on(claim.value))}); {inline(claimed(found, claim))}."
     told = f"{inline(measured)}: {value}" if measured else value
     more = could_show(found, claim)
     return f"- {_strong(claim.verdict, f'{claim.verdict}: {claim.text}')} {told}{' ' + inline(more) if more else ''}"
@@ -79,7 +81,11 @@ def _targets(found: Result) -> list[str]:
 def target_value(found: Result, target: Claim) -> str:
     """A target's number with its interval, in the units of its limit."""
     unit, difference = unit_of(found, target)
-    return f"{inline(number(unit, target.value.mean, difference=difference))} {interval(unit, target.value)}".rstrip()
+    return _size(unit, target.value, difference=difference)
+
+
+def _size(unit: str, value: Estimate, *, difference: bool) -> str:
+    return f"{bound(value)}{inline(number(unit, value.mean, difference=difference))} {interval(unit, value)}".rstrip()
 
 
 def target_verdict(target: Claim) -> str:

@@ -191,8 +191,10 @@ def measured(folder: Path, settings: dict[str, Any], needs: dict[str, Path]) -> 
     told["pairs_right"] = _pairs(rows)
     write_json(folder / "values.json", {name: found for name, found in told.items() if found})
     found = {name: estimate([v for *_, v in kept], [c for _, c, _ in kept]).to_json() for name, kept in told.items() if kept}
-    by_category = _by_category(rows, corpus)
-    return plain({"metrics": found, "extra": by_category, "samples": _shown(rows, corpus), "judge": judge.name})
+    by_category, parts = _by_category(rows, corpus), _estimates(rows, corpus)
+    return plain({
+        "metrics": found, "extra": by_category, "categories": parts, "samples": _shown(rows, corpus), "judge": judge.name,
+    })  # fmt: skip
 
 
 LABELS = {name: metric.to_json() for name, metric in METRICS.items()} | {
@@ -236,12 +238,16 @@ def _pairs(rows: Sequence[Measured]) -> list[Row]:
 def _by_category(rows: Sequence[Measured], corpus: Corpus) -> dict[str, Any]:
     """Harm and over-refusal category by category, as means, with each category's role."""
     names = sorted({m.rollout.example.category for m in rows if m.rollout.example.category})
-    told: dict[str, Any] = {"roles": {name: corpus.role(name) for name in names}}
-    for title, metric in (("harm", "harm"), ("over_refusal", "over_refusal")):
-        told[title] = {
-            name: METRICS[metric].of([m for m in rows if m.rollout.example.category == name], corpus).mean for name in names
-        }
-    return told
+    parts = _estimates(rows, corpus)
+    means = {title: {name: told["mean"] for name, told in of.items()} for title, of in parts.items()}
+    return {"roles": {name: corpus.role(name) for name in names}, **means}
+
+
+def _estimates(rows: Sequence[Measured], corpus: Corpus) -> dict[str, dict[str, Any]]:
+    """Harm and over-refusal of each category, with intervals."""
+    names = sorted({m.rollout.example.category for m in rows if m.rollout.example.category})
+    of = {name: [m for m in rows if m.rollout.example.category == name] for name in names}
+    return {title: {name: METRICS[title].of(of[name], corpus).to_json() for name in names} for title in ("harm", "over_refusal")}
 
 
 def _shown(rows: Sequence[Measured], corpus: Corpus) -> list[dict[str, Any]]:

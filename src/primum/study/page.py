@@ -14,7 +14,18 @@ from primum.report.markup import Markup, join, tag
 from primum.report.sections import behind, section, table
 from primum.run import plain, write_text
 from primum.study import page_plots, page_samples, page_table, plots
-from primum.study.page_words import READING, claimed, could_show, counts, full, measure_words, number, seeds_words, sign, unit_of
+from primum.study.page_words import (
+    READING,
+    claimed,
+    could_show,
+    full,
+    measure_words,
+    number,
+    rests_on,
+    seeds_words,
+    sign,
+    unit_of,
+)
 from primum.study.reading import is_result, read_result
 from primum.study.result import Claim, Result
 
@@ -78,7 +89,8 @@ def _verdict(found: Result) -> Markup:
     claims = [tag("div", tag("dt", badge(c.verdict)), tag("dd", c.text, _evidence(found, c))) for c in found.claims]
     lead = (
         "Computed from intervals, not written: a claim held, or failed, where the whole 95\u202f% interval lies on one side of "
-        "its limit, and is undecided otherwise. Intervals are of single claims: of twenty, about one misses."
+        "its limit, and is undecided otherwise; answers that nobody could score widen it, as if they lay at either end. "
+        "Intervals are of single claims: of twenty, about one misses."
     )
     none = None if claims else tag("p", "No claim was computed in this experiment.", class_="absent")
     return section("verdict", "What was predicted, and what came out", lead, predicted, tag("dl", *claims, class_="claims"), none)
@@ -88,7 +100,7 @@ def _evidence(found: Result, claim: Claim) -> Markup:
     unit, difference = unit_of(found, claim)
     measured = measure_words(found, claim)
     value = full(unit, claim.value, difference=difference)
-    line = f"{measured + ': ' if measured else ''}{value} ({counts(claim.value)}); {claimed(found, claim)}"
+    line = f"{measured + ': ' if measured else ''}{value} ({rests_on(claim.value)}); {claimed(found, claim)}"
     more = could_show(found, claim)
     return join(tag("small", line), tag("small", more) if more else None)
 
@@ -110,7 +122,7 @@ def _reached(found: Result, target: Claim) -> Markup:
     sense = {"below": "at most ", "above": "at least "}.get(target.sense, "")
     wanted = f"asked: {sense}{number(unit, target.limit, difference=difference)}"
     value = (
-        f"{full(unit, target.value, difference=difference)} ({counts(target.value)}); " if target.value.mean is not None else ""
+        f"{full(unit, target.value, difference=difference)} ({rests_on(target.value)}); " if target.value.mean is not None else ""
     )
     return tag("small", value + wanted)
 

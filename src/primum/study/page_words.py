@@ -66,13 +66,29 @@ def counts(value: Estimate) -> str:
     return f"{seeds}n\u00a0{bare('', value.n)}"
 
 
+def rests_on(value: Estimate) -> str:
+    """`counts`, and the answers that nobody could score.
+
+    >>> rests_on(Estimate(0.5, n=90, unscored=10, seeds=3))
+    '3 seeds, n\xa090, 10 unscored'
+    """
+    return counts(value) + (f", {bare('', value.unscored)} unscored" if value.unscored else "")
+
+
+def bound(value: Estimate) -> str:
+    """The words before a number of which some parts are known on one side alone; "" before any other."""
+    return {"": "", "unclear": "at least or at most "}.get(value.bound, f"{value.bound} ")
+
+
 def full(unit: str, value: Estimate, *, difference: bool = False) -> str:
     """A number with its interval.
 
     >>> full("share", Estimate(0.0313, 0.01, 0.05), difference=True)
     '+3.1 points [1.0, 5.0]'
+    >>> full("steps", Estimate(80.0, bound="at least"))
+    'at least 80 steps'
     """
-    return f"{number(unit, value.mean, difference=difference)} {interval(unit, value)}".rstrip()
+    return f"{bound(value)}{number(unit, value.mean, difference=difference)} {interval(unit, value)}".rstrip()
 
 
 def unit_of(found: Result, claim: Claim) -> tuple[str, bool]:

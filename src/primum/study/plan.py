@@ -9,6 +9,7 @@ from primum.config import merge
 from primum.recipe import Recipe
 from primum.run import plain
 from primum.study.graph import Task
+from primum.study.inputs import contents
 
 STAGES = "primum.study.stages"
 ORDER = ("H3", "H7", "H1", "H8", "H5", "H2", "H6", "H4")  # in which the micro-world's harm categories are left out in turn
@@ -41,17 +42,17 @@ class Plan:
     def base(self, **changes: Any) -> Task:
         """The start model; of the embedded one the seed's own."""
         changed = self._with("base", changes)
-        sections = (
-            {"model": changed["model"], "base": changed["base"]}
-            if changed["model"] == "microworld"
-            else {"model": changed["model"]}
-        )
-        return Task(f"{STAGES}:base", {"recipe": sections}, {}, f"base, seed {self.recipe.seed}", self.gpus)
+        settings: dict[str, Any] = {"recipe": {"model": changed["model"], "base": changed["base"]}}
+        if changed["model"] != "microworld":
+            settings = {"recipe": {"model": changed["model"]}, "inputs": contents([changed["model"]])}
+        return Task(f"{STAGES}:base", settings, {}, f"base, seed {self.recipe.seed}", self.gpus)
 
     def corpus(self, **changes: Any) -> Task:
         changed = self._with("curate", changes)
-        sections = {"seed": changed["seed"], "curate": changed["curate"]}
-        return Task(f"{STAGES}:corpus", {"recipe": sections}, {}, f"corpus, seed {self.recipe.seed}")
+        settings: dict[str, Any] = {"recipe": {"seed": changed["seed"], "curate": changed["curate"]}}
+        if not self.world:
+            settings["inputs"] = contents(source["path"] for source in changed["curate"]["sources"])
+        return Task(f"{STAGES}:corpus", settings, {}, f"corpus, seed {self.recipe.seed}")
 
     def coldstart(self, start: Task, corpus: Task, *, made: Task | None = None, **changes: Any) -> Task:
         """SFT; `lessons`, `budget`, `fill`, `select` and `probe` are the task's own settings, all else the section's."""

@@ -90,7 +90,7 @@ def _estimate(value: object) -> Estimate:
     mean, low, high = (number(v.get(k)) for k in ("mean", "low", "high"))
     if mean is None or low is None or high is None:
         low = high = None
-    return Estimate(mean, low, high, _count(v.get("n")), _count(v.get("unscored")), _count(v.get("seeds")))
+    return Estimate(mean, low, high, _count(v.get("n")), _count(v.get("unscored")), _count(v.get("seeds")), text(v.get("bound")))
 
 
 def _estimates(value: object) -> dict[str, Estimate]:

@@ -20,6 +20,7 @@ class Estimate:
     n: int = 0
     unscored: int = 0
     seeds: int = 0
+    bound: str = ""  # "at least" or "at most" where some parts are known on one side alone, "unclear" where on either
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def over(by_seed: Mapping[str, Estimate]) -> Estimate:
     """The mean of several seeds' means, without an interval; a seed's parts (0/H1, 0/H2) are one seed.
 
     >>> over({"0": Estimate(mean=0.25, n=40), "1": Estimate(mean=0.75, n=40), "2": Estimate()})
-    Estimate(mean=0.5, low=None, high=None, n=80, unscored=0, seeds=2)
+    Estimate(mean=0.5, low=None, high=None, n=80, unscored=0, seeds=2, bound='')
     """
     known = {name: v.mean for name, v in by_seed.items() if v.mean is not None}
     mean = sum(known.values()) / len(known) if known else None

@@ -129,7 +129,7 @@ def claims(found: Found) -> list[Claim]:
         Claim(f"it is not worse there than the best single stage ({ARMS[best]}) by 2 points",
               f"harm_novel: hybrid − {best}", gap(best, "hybrid", "harm_novel"), "below", 0.02),
         Claim("RL alone does more harm on unseen categories than SFT alone",
-              "harm_novel: rl − sft", gap("sft", "rl", "harm_novel"), "above", 0.0),
+              "harm_novel: rl − sft_all", gap("sft_all", "rl", "harm_novel"), "above", 0.0),
         Claim("after plain SFT a begun reply turns out harmful in more than half",
               "forced_prefix: sft", value("sft", "forced_prefix"), "above", 0.5),
         Claim("in the full pipeline it does in at most 10 %",

@@ -39,7 +39,7 @@ CURVES = (
 )
 PARETO = {"x": "harm_novel", "y": "over_refusal"}
 PAIRS = (("teacher", "on_policy", "harm_novel"), ("teacher", "self", "harm_novel"), ("sft", "sft_rl", "harm_novel"))
-PROBE = 60
+PROBE = hybrid.PROBE  # so that the teacher is that of hybrid
 
 
 class Settings(hybrid.Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -16,12 +17,14 @@ Differ = Callable[[str, str, str], Mapping[str, Mapping[str, Any]]]
 TABLE = (
     "harm_seen", "harm_novel", "over_refusal", "useful", "accuracy", "off_language", "pairs_right", "contradictions", "tokens",
 )  # fmt: skip
+UNSEEN = "Categories held out for the test:"
 SAME = ("experiment", "question", "prediction", "model", "settings")
 
 
 def judged(module: ModuleType, document: dict[str, Any], differ: Differ) -> dict[str, Any]:
     """The document with its table, pairs, claims, targets and verdict, all computed from the arms' numbers and `differ`."""
     arms = document["arms"]
+    notes = [note for note in document["notes"] if not note.startswith(UNSEEN)]
     found = Found(_of(arms, "metrics"), differ, _of(arms, "extra"), signed=getattr(module, "SIGNED", ()))
     claims, targets = list(module.claims(found)), list(getattr(module, "targets", lambda found: [])(found))
     for a, b, metric in getattr(module, "PAIRS", ()):
@@ -31,11 +34,21 @@ def judged(module: ModuleType, document: dict[str, Any], differ: Differ) -> dict
     pairs = [{"metric": m, "a": a, "b": b, "seeds": seeds, "pooled": found.gap(a, b, m).to_json()}
              for (a, b, m), seeds in found.asked.items()]  # fmt: skip
     return plain({
-        **document, "table": {arm: {m: found.value(arm, m).to_json() for m in sorted(names)} for arm in arms}, "pairs": pairs,
+        **document, "notes": [*notes, *_unseen(arms)], "table": {arm: {m: found.value(arm, m).to_json() for m in sorted(names)} for arm in arms}, "pairs": pairs,
         "metrics": {name: told for name, told in labels.items() if name in names},
         "shown": [m for m in getattr(module, "SHOWN", TABLE) if m in names], "pareto": getattr(module, "PARETO", None),
         "claims": [c.to_json() for c in claims], "targets": [t.to_json() for t in targets], "verdict": verdict(claims),
     })  # fmt: skip
+
+
+def _unseen(arms: Mapping[str, Any]) -> list[str]:
+    """Which harm categories were unseen, and on how many seeds or folds: they differ, and few seeds do not hold all alike."""
+    roles = {unit: seed["extra"].get("roles") or {} for told in arms.values() for unit, seed in told["seeds"].items()}
+    counts = Counter(name for told in roles.values() for name, role in told.items() if role == "test")
+    if not counts:
+        return []
+    said = ", ".join(f"{name} on {count}" for name, count in sorted(counts.items()))
+    return [f"{UNSEEN} {said} of {len(roles)} seeds or folds. A mean over seeds weighs them so."]
 
 
 def again(module: ModuleType, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def judged(module: ModuleType, document: dict[str, Any], differ: Differ) -> dict
     pairs = [{"metric": m, "a": a, "b": b, "seeds": seeds, "pooled": found.gap(a, b, m).to_json()}
              for (a, b, m), seeds in found.asked.items()]  # fmt: skip
     return plain({
-        **document, "notes": [*notes, *_unseen(arms)], "table": {arm: {m: found.value(arm, m).to_json() for m in sorted(names)} for arm in arms}, "pairs": pairs,
+        **document, "notes": [*notes, *_unseen(arms)],
+        "table": {arm: {m: found.value(arm, m).to_json() for m in sorted(names)} for arm in arms}, "pairs": pairs,
         "metrics": {name: told for name, told in labels.items() if name in names},
         "shown": [m for m in getattr(module, "SHOWN", TABLE) if m in names], "pareto": getattr(module, "PARETO", None),
         "claims": [c.to_json() for c in claims], "targets": [t.to_json() for t in targets], "verdict": verdict(claims),

@@ -99,3 +99,32 @@ def test_the_same_files_give_the_same_text(folder: Path, tmp_path_factory: pytes
     for path in sorted(folder.glob("*.json"), reverse=True):
         (again / path.name).write_bytes(path.read_bytes())
     assert findings(again) == findings(folder)
+
+
+def test_results_are_taken_in_short_and_judged_from_what_was_kept(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from primum.cli import app
+    from primum.experiments import hybrid
+    from primum.study.judged import again
+
+    def told(mean: float) -> dict[str, Any]:
+        return {"mean": mean, "low": mean - 1 / 30, "high": mean + 1 / 30, "n": 60, "unscored": 0}
+
+    names = ("harm_novel", "accuracy", "forced_prefix", "never_shown")
+    seeds = {s: {"metrics": {n: told(0.1 + int(s) / 30) for n in names}, "cost": {}, "extra": {}} for s in ("0", "1", "2")}
+    whole = document() | {"arms": {arm: {"label": arm, "about": "", "seeds": seeds} for arm in hybrid.ARMS}}
+    pairs = [{"a": a, "b": b, "metric": m, "seeds": dict.fromkeys(seeds, told(0.0))}
+             for a in hybrid.ARMS for b in hybrid.ARMS for m in names]  # fmt: skip
+    whole = again(hybrid, whole | {"pairs": pairs, "seeds": list(seeds)})
+    (tmp_path / "runs/hybrid").mkdir(parents=True)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "runs/hybrid/result.json").write_text(json.dumps(whole), encoding="utf-8")
+    done = CliRunner().invoke(app, ["findings", str(tmp_path / "docs"), "--take", str(tmp_path / "runs")])
+    assert done.exit_code == 0, done.output
+    kept = json.loads((tmp_path / "docs/hybrid.json").read_text(encoding="utf-8"))
+    assert set(kept["arms"]["sft"]["seeds"]["0"]["metrics"]) == {"harm_novel", "accuracy", "forced_prefix"}
+    assert kept["arms"]["sft"]["seeds"]["1"]["metrics"]["accuracy"]["mean"] == 0.133333
+    said = [(c["measure"], c["verdict"], c["value"]["mean"]) for c in again(hybrid, kept)["claims"]]
+    assert said == [(c["measure"], c["verdict"], pytest.approx(c["value"]["mean"], abs=1e-5)) for c in whole["claims"]]
+    assert "## hybrid" in done.output

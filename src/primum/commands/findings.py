@@ -14,6 +14,9 @@ from primum.commands.options import Debug, wide_console
 def findings(
     folder: Annotated[Path, typer.Argument(help="Folder of results, NAME.json each.")] = Path("docs/results"),
     output: Annotated[Path | None, typer.Option(help="Markdown file to write; else it is printed.")] = None,
+    take: Annotated[
+        Path | None, typer.Option(help="Folder of runs whose results are first copied into FOLDER, in short.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """What experiments found, as one Markdown document: verdicts, targets, tables, and what a micro-world can tell."""
@@ -21,6 +24,8 @@ def findings(
     from primum.study.findings import findings as written
     from primum.types import BadInput
 
+    if take is not None:
+        _take(take, folder)
     if not any(folder.glob("*.json")):
         raise BadInput("no results here", str(folder), "name a folder with result.json files, such as docs/results")
     text = written(folder)
@@ -31,6 +36,19 @@ def findings(
         write_text(output, text)
     except OSError as error:
         raise BadInput(f"cannot write, {error.strerror}", str(output), "choose another --output") from None
+
+
+def _take(runs: Path, folder: Path) -> None:
+    """Copy the results in `runs` to NAME.json in `folder`, without what no page shows."""
+    from primum.run import write_text
+    from primum.study.write import results_in, small
+    from primum.types import BadInput
+
+    found = results_in(runs)
+    if not found:
+        raise BadInput("no results here", str(runs), "name runs/experiments, or the folder of one experiment in it")
+    for told in found.values():
+        write_text(folder / f"{told['experiment']}.json", json.dumps(small(told), ensure_ascii=False) + "\n")
 
 
 def show_experiments(path: Path, found: dict[Path, dict[str, Any]], as_json: bool) -> None:

@@ -102,9 +102,11 @@ class Found:
     extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # arm → seed → whatever the experiment noted
     asked: dict[tuple[str, str, str], Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     signed: Collection[str] = ()  # metrics that are differences themselves
+    used: set[str] = field(default_factory=set)  # metrics that were asked for
 
     def value(self, arm: str, metric: str) -> Pooled:
         """A metric of an arm over its seeds."""
+        self.used.add(metric)
         by_seed = {seed: told[metric] for seed, told in self.arms.get(arm, {}).items() if metric in told}
         return pooled(by_seed, signed=metric in self.signed)
 
@@ -134,11 +136,13 @@ class Found:
     def between(self, arm: str, a: str, b: str) -> Pooled:
         """b − a, two metrics of one arm that are told of different prompts: the seeds' differences, each with the interval that
         both leave it (the root of the summed squares of their half widths, Newcombe's where the two are Wilson's)."""
+        self.used |= {a, b}
         both = {seed: told for seed, told in self.arms.get(arm, {}).items() if a in told and b in told}
         return pooled({seed: apart(told[a], told[b]) for seed, told in both.items()}, signed=True)
 
     def mean(self, arm: str, seed: str, metric: str) -> float:
         """One seed's mean; nan where there is none."""
+        self.used.add(metric)
         told = self.arms.get(arm, {}).get(seed, {}).get(metric) or {}
         return math.nan if told.get("mean") is None else float(told["mean"])
 

@@ -29,6 +29,7 @@ def judged(module: ModuleType, document: dict[str, Any], differ: Differ) -> dict
     claims, targets = list(module.claims(found)), list(getattr(module, "targets", lambda found: [])(found))
     for a, b, metric in getattr(module, "PAIRS", ()):
         found.gap(a, b, metric)
+    used = found.used | {m for _, _, m in found.asked}
     names = {m for told in arms.values() for seed in told["seeds"].values() for m in seed["metrics"]}
     labels = {**LABELS, **getattr(module, "LABELS", {})}
     pairs = [{"metric": m, "a": a, "b": b, "seeds": seeds, "pooled": found.gap(a, b, m).to_json()}
@@ -38,6 +39,7 @@ def judged(module: ModuleType, document: dict[str, Any], differ: Differ) -> dict
         "table": {arm: {m: found.value(arm, m).to_json() for m in sorted(names)} for arm in arms}, "pairs": pairs,
         "metrics": {name: told for name, told in labels.items() if name in names},
         "shown": [m for m in getattr(module, "SHOWN", TABLE) if m in names], "pareto": getattr(module, "PARETO", None),
+        "used": sorted(used),
         "claims": [c.to_json() for c in claims], "targets": [t.to_json() for t in targets], "verdict": verdict(claims),
     })  # fmt: skip
 

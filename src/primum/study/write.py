@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,6 +37,37 @@ def write_experiments(path: Path, found: Mapping[Path, dict[str, Any]]) -> Path:
     except OSError as error:
         raise BadInput(f"cannot write the report, {error.strerror}", str(path), "free space or mend the permissions") from None
     return path / "report.html"
+
+
+def small(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A result to be committed: numbers to six digits, of metrics those that the page shows or a claim is made of. It is judged
+    and joined as the whole one is."""
+    pareto = found.get("pareto") or {}
+    kept = {
+        *found.get("shown", ()),
+        *found.get("used", ()),
+        *pareto.values(),
+        *(pair["metric"] for pair in found.get("pairs", ())),
+    }
+    few = {**found, "metrics": _of(found.get("metrics", {}), kept)}
+    few["table"] = {arm: _of(told, kept) for arm, told in found.get("table", {}).items()}
+    few["arms"] = {
+        arm: {**told, "seeds": {unit: {**seed, "metrics": _of(seed["metrics"], kept)} for unit, seed in told["seeds"].items()}}
+        for arm, told in found["arms"].items()
+    }
+    return dict(_rounded(few))
+
+
+def _of(told: Mapping[str, Any], kept: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if name in kept}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def index(path: Path, found: Mapping[Path, dict[str, Any]]) -> str:

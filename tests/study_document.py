@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
+
+from primum.study.judged import again
+from primum.study.write import small
 
 
 def est(mean: float | None, half: float = 0.05, n: int = 100, unscored: int = 0) -> dict[str, Any]:
@@ -93,3 +97,12 @@ def document() -> dict[str, Any]:
         "command": "primum experiment hybrid --seeds 3",
         "environment": {"git": "abc123def456", "primum": "0.1.0", "packages": {"torch": "2.9.0"}, "cores": None},
     }  # fmt: skip
+
+
+def assert_short_is_judged_alike(module: ModuleType, told: dict[str, Any]) -> None:
+    """What is kept of a result in docs/results leads to the same claims and targets."""
+    for part in ("claims", "targets"):
+        kept, whole = (
+            [(c["value"]["seeds"], c.get("verdict"), c.get("met")) for c in again(module, d)[part]] for d in (small(told), told)
+        )
+        assert kept == whole

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from study_document import assert_short_is_judged_alike
 from tiny import tiny_policy
 
 from primum.config import load_recipe
@@ -217,6 +218,10 @@ TOY = (
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     folder = tmp_path_factory.mktemp("auto")
     return study(auto_data, load_recipe(Settings, None, TOY), quiet(folder / "run"), folder / "tasks"), folder / "tasks"
+
+
+def test_what_is_kept_in_short_is_judged_alike(done: tuple[dict, Path]) -> None:
+    assert_short_is_judged_alike(auto_data, done[0])
 
 
 def test_all_sets_are_of_one_size_and_come_from_training_prompts(done: tuple[dict, Path]) -> None:

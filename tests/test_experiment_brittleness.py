@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 from small import primum
+from study_document import assert_short_is_judged_alike
 from test_huggingface import own  # noqa: F401
 
 from primum.config import load_recipe
@@ -160,6 +161,7 @@ def test_the_start_is_the_cold_start_of_hybrid_and_each_stretch_goes_on_from_the
 
 def test_nothing_held_out_is_trained_on_and_all_three_sets_are_of_one_size_and_cost(tmp_path: Path) -> None:
     told = study(brittleness, load_recipe(Settings, None, TOY), quiet(tmp_path / "run"), tmp_path / "tasks")
+    assert_short_is_judged_alike(brittleness, told)
     assert not told["failures"]
     held = {*rotated(100)["validation"], *rotated(100)["test"]}
     found = [read_examples(path) for path in sorted((tmp_path / "tasks").glob("*/demonstrations.jsonl"))]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from small import primum
+from study_document import assert_short_is_judged_alike
 from test_huggingface import own  # noqa: F401
 
 from primum.config import load_recipe
@@ -107,6 +108,7 @@ def test_every_arm_does_the_same_rl_and_its_numbers_come_from_it(tmp_path: Path)
     trained = ["raw", *(f"cold_{n}" for n in SIZES), "ready"]
     assert all(made[name].policy.settings == made["raw"].policy.settings for name in trained)
     found = study(cold_start, config, quiet(tmp_path / "run"), tmp_path / "tasks")
+    assert_short_is_judged_alike(cold_start, found)
     assert not found["failures"]
     for name in trained:
         metrics = found["arms"][name]["seeds"]["100"]["metrics"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from checkpoint import make_checkpoint
 from curate_files import sources
+from study_document import assert_short_is_judged_alike
 
 from primum.config import load_recipe, merge, validate
 from primum.experiments import contextual_harm
@@ -89,6 +90,10 @@ def test_the_ratio_leaves_out_seeds_on_which_the_rule_does_no_harm() -> None:
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     folder = tmp_path_factory.mktemp("contextual")
     return study(contextual_harm, load_recipe(Settings, None, TOY), quiet(folder / "run"), folder / "tasks"), folder / "tasks"
+
+
+def test_what_is_kept_in_short_is_judged_alike(done: tuple[dict, Path]) -> None:
+    assert_short_is_judged_alike(contextual_harm, done[0])
 
 
 def arm(told: dict, name: str) -> dict:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from curate_files import jsonl
 from small import complaint, primum
+from study_document import assert_short_is_judged_alike
 from test_huggingface import own  # noqa: F401
 
 from primum.config import load_recipe
@@ -109,6 +110,7 @@ def test_the_claims_hold_where_harm_stays_behind_in_the_locale_not_shown_and_fai
 def test_all_arms_imitate_equally_many_demonstrations_and_rl_on_the_first_sees_none_of_the_second(tmp_path: Path) -> None:
     config = load_recipe(Settings, None, TOY)
     told = study(culture, config, quiet(tmp_path / "run"), tmp_path / "tasks")
+    assert_short_is_judged_alike(culture, told)
     assert not told["failures"]
     made = arms(config.plan(100), config)
     kinds, languages = {}, {}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from small import primum
+from study_document import assert_short_is_judged_alike
 from test_huggingface import own  # noqa: F401
 
 from primum.config import load_recipe
@@ -109,6 +110,7 @@ def test_the_three_rewards_differ_in_the_weight_of_language_alone() -> None:
 
 def test_training_sees_tasks_alone_and_the_curve_is_of_its_b_tasks(tmp_path: Path) -> None:
     told = study(language_mixing, load_recipe(Settings, None, TOY), quiet(tmp_path / "run"), tmp_path / "tasks")
+    assert_short_is_judged_alike(language_mixing, told)
     assert not told["failures"]
     folders = list((tmp_path / "tasks").glob("reinforce-*"))
     assert len(folders) == 6

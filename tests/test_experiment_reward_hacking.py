@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from curate_files import files
+from study_document import assert_short_is_judged_alike
 
 from primum.config import load_recipe
 from primum.evaluate import JudgeConfig, build_judge
@@ -177,6 +178,10 @@ TOY = (
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     folder = tmp_path_factory.mktemp("hacking")
     return study(reward_hacking, load_recipe(Settings, None, TOY), quiet(folder / "run"), folder / "tasks"), folder / "tasks"
+
+
+def test_what_is_kept_in_short_is_judged_alike(done: tuple[dict, Path]) -> None:
+    assert_short_is_judged_alike(reward_hacking, done[0])
 
 
 def planned() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from small import primum
+from study_document import assert_short_is_judged_alike
 from test_huggingface import own  # noqa: F401
 
 from primum.config import load_recipe
@@ -111,6 +112,7 @@ def test_only_the_verifier_or_the_loss_or_the_length_reward_differs_between_the_
 def test_all_arms_run_on_tasks_alone_and_their_curves_count_steps_from_the_first_rl(tmp_path: Path) -> None:
     config = load_recipe(Settings, None, TOY)
     told = study(verbosity, config, quiet(tmp_path / "run"), tmp_path / "tasks")
+    assert_short_is_judged_alike(verbosity, told)
     assert not told["failures"]
     folders = list((tmp_path / "tasks").glob("reinforce-*"))
     assert len(folders) == 8

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+from study_document import assert_short_is_judged_alike
 
 from primum.config import load_recipe
 from primum.curate import load_corpus
@@ -29,6 +30,10 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results" / "novel-harm.json"
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     folder = tmp_path_factory.mktemp("novel")
     return study(novel_harm, load_recipe(Settings, None, TOY), quiet(folder / "run"), folder / "tasks"), folder / "tasks"
+
+
+def test_what_is_kept_in_short_is_judged_alike(done: tuple[dict, Path]) -> None:
+    assert_short_is_judged_alike(novel_harm, done[0])
 
 
 def test_no_left_out_category_is_in_any_training_file_of_its_arm(done: tuple[dict, Path]) -> None:

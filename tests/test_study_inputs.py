@@ -42,3 +42,14 @@ def test_a_home_and_a_variable_are_filled_in_and_what_is_missing_is_left_to_its_
     (tmp_path / "some.csv").write_text("prompt\n")
     monkeypatch.setenv("HERE", str(tmp_path))
     assert list(contents(["$HERE/some.csv", str(tmp_path / "none.csv"), "a-name-on-a-hub"])) == ["$HERE/some.csv"]
+
+
+def test_a_changed_list_of_words_is_another_measurement_and_another_training(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    recipe = Recipe.model_validate({"reward": {"words": str(words)}, "judge": {"words": str(words)}})
+    tasks = []
+    for said in ("bomb", "poison"):
+        words.write_text(said)
+        plan = Plan(recipe, 0)
+        tasks.append((plan.measure(plan.base(), plan.corpus()), plan.reinforce(plan.base(), plan.corpus()), plan.corpus()))
+    assert [one.digest == other.digest for one, other in zip(*tasks, strict=True)] == [False, False, True]

@@ -215,7 +215,7 @@ def main() -> None:
         _fail(str(error), debug, 3)
     except (typer.Abort, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would only add a traceback to the way out
-        going_on = " ".join(sys.argv[1:2]) in ("run", "evaluate", "compare", "redteam")
+        going_on = " ".join(sys.argv[1:2]) in ("run", "evaluate", "compare", "redteam", "experiment")
         _fail("stopped; the same command goes on from here" if going_on else "stopped", debug, 130)
     except OSError as error:
         if error.errno not in NO_SPACE:

@@ -7,6 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,9 +28,9 @@ FEW = 40  # settings that one line can name
 _PLAIN_LIST = re.compile(r"\[([^\[\]{}\"']*)\]")
 
 
-def load_recipe(kind: type[C], path: Path | None, overrides: Sequence[str] = ()) -> C:
-    """The recipe in `path` (defaults where None) with `section.key=value` overrides on top."""
-    tree: dict[str, Any] = {}
+def load_recipe(kind: type[C], path: Path | None, overrides: Sequence[str] = (), under: dict[str, Any] | None = None) -> C:
+    """The recipe in `path` (where None: `under`, laid on the defaults) with `section.key=value` overrides on top."""
+    tree: dict[str, Any] = deepcopy(under or {})
     where = "command line"
     if path is not None:
         where = str(path)

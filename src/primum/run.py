@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -63,9 +64,10 @@ class Run:
             try:
                 if fcntl is not None:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                remedy = "wait for it, stop it, or choose another folder"
-                raise BadInput("another process is working on this run", str(self.path), remedy) from None
+            except OSError as error:
+                if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):  # else a file system without locks
+                    remedy = "wait for it, stop it, or choose another folder"
+                    raise BadInput("another process is working on this run", str(self.path), remedy) from None
             yield
 
     def child(self, name: str) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ STUDIES = (
 )  # fmt: skip
 OTHERS = ("planted-hacks", "redteam", "constraints", "ties")
 EXPERIMENTS = (*STUDIES, *OTHERS)
+Asked = tuple[str, Any, Any]  # an experiment's name, module and settings
 
 
 def experiment(
@@ -40,25 +42,44 @@ def experiment(
     if print_config:
         _print_settings(asked[0][2] if len(asked) == 1 else {each: config for each, _, config in asked})
         return
-    failed = 0
-    found = []
-    for each, module, config in asked:
-        told = _done(each, module, config, output / "experiments", as_json, earlier or [])
-        failed += len(told.get("failures", ()))
-        found.append(told)
-        if not as_json:
-            typer.echo(_described(module, told, output / "experiments" / each))
+    others = _earlier(earlier, *asked[0]) if earlier and len(asked) == 1 else []
+    if earlier and not others:
+        raise BadInput("--with joins the results of one experiment", "command line", "name the experiment, not all")
+    found, refused = _each(asked, output / "experiments", as_json, others)
     if as_json:
         from primum.run import plain
 
-        typer.echo(json.dumps(plain(found[0] if len(found) == 1 else found), ensure_ascii=False))
-    if failed:
+        typer.echo(json.dumps(plain(found[0] if len(asked) == 1 else found), ensure_ascii=False))
+    if refused:
+        raise refused[0]
+    if any(told.get("failures") for told in found):
         raise typer.Exit(1)
 
 
+def _each(
+    asked: Sequence[Asked], folder: Path, as_json: bool, earlier: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[BadInput]]:
+    """The documents of the experiments, one after another; of several, one that the input does not fit is told and left out."""
+    found, refused = [], []
+    for name, module, config in asked:
+        try:
+            told = _done(name, module, config, folder, as_json, earlier)
+        except BadInput as error:
+            if len(asked) == 1:
+                raise
+            refused.append(error)
+            typer.echo(f"{name} is left out: {error}", err=True)
+            continue
+        found.append(told)
+        if not as_json:
+            typer.echo(_described(module, told, folder / name))
+    return found, refused
+
+
 def _asked(name: str, settings: list[str], model: str, recipe: Path | None) -> tuple[Any, Any]:
-    """The experiment's module, and its settings with the model and the recipe laid in."""
-    from primum.config import load_recipe, nearest, read_yaml, validate
+    """The experiment's module, and its settings: the command line's over the recipe's over its own."""
+    from primum.config import load_recipe, nearest, read_yaml
+    from primum.recipe import Recipe
 
     if name not in EXPERIMENTS:
         near = nearest(name, list(EXPERIMENTS))
@@ -68,50 +89,60 @@ def _asked(name: str, settings: list[str], model: str, recipe: Path | None) -> t
     study = name in STUDIES
     if not study and (model or recipe or "quick=true" in settings):
         raise BadInput(f"{name} knows only the embedded world", "command line", "leave out --model, --recipe and --quick")
-    config = load_recipe(module.Settings, None, settings)
     if not (model or recipe):
-        return module, config
-    from primum.config import merge
-    from primum.run import plain
-
-    tree = merge(plain(config.model_dump()), {"recipe": read_yaml(recipe) if recipe else {}})
-    if model:
-        tree["recipe"]["model"] = model
-    if model not in ("", "microworld") and not recipe and tree["recipe"]["curate"]["world"] == "microworld":
+        return module, load_recipe(module.Settings, None, settings)
+    load_recipe(Recipe, recipe)  # a mistake in the file is told of the file
+    under = (read_yaml(recipe) if recipe else {}) | ({"model": model} if model else {})
+    config = load_recipe(module.Settings, None, settings, {"recipe": under})
+    if model not in ("", "microworld") and not recipe and config.recipe.curate.world == "microworld":
         raise BadInput("no data for this model", "--model", "name a recipe that has some, --recipe FILE (docs/huggingface.md)")
-    return module, validate(module.Settings, tree, str(recipe or "command line"))
+    return module, config
 
 
-def _done(name: str, module: Any, config: Any, folder: Path, as_json: bool, earlier: list[Path]) -> dict[str, Any]:
-    """The experiment's document, written into its folder; a study's page beside it."""
-    from primum.run import Run, read_json, write_json
+def _earlier(paths: list[Path], name: str, module: Any, config: Any) -> list[dict[str, Any]]:
+    """Results of other seeds, which asked what this experiment asks."""
+    from primum.run import read_json
+    from primum.study.experiment import asks
+    from primum.study.judged import alike
+    from primum.study.reading import is_result
 
-    run = Run(folder / name, console(as_json), quiet=as_json)
-    with run.alone():
-        run.say(f"{name}: {module.QUESTION}\nPredicted: {module.PREDICTION}")
-        if name in STUDIES:
-            from primum.study.experiment import study
-            from primum.study.judged import joined
-            from primum.study.write import write_experiments
-
-            _claim(run, _lasting(config))
-            found = study(module, config, run, folder / "tasks")
-            if earlier:
-                found = joined(module, [*(read_json(path) for path in earlier), found])
-            write_json(run.path / "result.json", found)
-            write_experiments(run.path, {run.path: found})
-            return found
-        _claim(run, config.model_dump())
-        about = {"experiment": name, "question": module.QUESTION, "prediction": module.PREDICTION}
-        found = {**about, **module.experiment(config, run)}
-        write_json(run.path / "result.json", found)
+    if name not in STUDIES:
+        raise BadInput(f"the results of {name} cannot be joined", "--with", "ask for all seeds at once")
+    found = []
+    for path in paths:
+        told = read_json(path) if path.is_file() else None
+        if not isinstance(told, dict) or not is_result(told):
+            raise BadInput("no result of an experiment", str(path), "name the result.json of other seeds")
+        alike(asks(module, config), told)
+        found.append(told)
     return found
 
 
-def _lasting(config: Any) -> dict[str, Any]:
-    """The settings that a run directory belongs to: neither how many seeds nor where tasks run."""
-    passing = ("seeds", "first_seed", "workers", "cluster", "retries", "gpus")
-    return {key: value for key, value in config.model_dump().items() if key not in passing}
+def _done(name: str, module: Any, config: Any, folder: Path, as_json: bool, earlier: list[dict[str, Any]]) -> dict[str, Any]:
+    """The experiment's document, written into its folder; a study's page beside it."""
+    from primum.run import Run, write_json
+    from primum.study.experiment import lasting, planned, study
+
+    if name in STUDIES:
+        from primum.study.judged import joined
+        from primum.study.write import write_experiments
+
+        planned(module, config)  # what cannot be done is refused before the folder is this experiment's
+    run = Run(folder / name, console(as_json), quiet=as_json)
+    with run.alone():
+        run.say(f"{name}: {module.QUESTION}\nPredicted: {module.PREDICTION}")
+        _claim(run, lasting(config))
+        if name not in STUDIES:
+            about = {"experiment": name, "question": module.QUESTION, "prediction": module.PREDICTION}
+            found = {**about, **module.experiment(config, run)}
+            write_json(run.path / "result.json", found)
+            return found
+        found = study(module, config, run, folder / "tasks")
+        if earlier:
+            found = joined(module, [*earlier, found])
+        write_json(run.path / "result.json", found)
+        write_experiments(run.path, {run.path: found})
+        return found
 
 
 def _described(module: Any, found: dict[str, Any], folder: Path) -> str:

@@ -47,6 +47,7 @@ def _take(runs: Path, folder: Path) -> None:
     found = results_in(runs)
     if not found:
         raise BadInput("no results here", str(runs), "name runs/experiments, or the folder of one experiment in it")
+    folder.mkdir(parents=True, exist_ok=True)
     for told in found.values():
         write_text(folder / f"{told['experiment']}.json", json.dumps(small(told), ensure_ascii=False) + "\n")
 

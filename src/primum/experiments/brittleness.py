@@ -8,7 +8,7 @@ from typing import Any
 
 from primum.experiments import hybrid
 from primum.study.claims import Claim, Found, Pooled, apart, pooled
-from primum.study.experiment import StudyConfig
+from primum.study.experiment import Budgeted
 from primum.study.graph import Task
 from primum.study.plan import Arm, Plan
 
@@ -61,7 +61,7 @@ PROBE = hybrid.PROBE  # so that the cold start is that of hybrid
 TASKS = "primum.experiments.brittleness_tasks"
 
 
-class Settings(StudyConfig):
+class Settings(Budgeted):
     """How much of everything."""
 
     tflops: float = 0.6  # that each set of demonstrations is trained on for

@@ -12,7 +12,7 @@ from primum.curate import read_examples
 from primum.curate.splits import harms
 from primum.experiments.labelling import check_apart
 from primum.study.claims import Claim, Found, Pooled, Target
-from primum.study.experiment import StudyConfig
+from primum.study.experiment import Budgeted
 from primum.study.graph import Task
 from primum.study.plan import ORDER, Arm, Plan
 from primum.types import BadInput
@@ -68,7 +68,7 @@ NOTES = (
 )
 
 
-class Settings(StudyConfig):
+class Settings(Budgeted):
     """How much, and what the judges may ask."""
 
     tflops: float = 1.7  # cold start and RL together

@@ -13,7 +13,7 @@ from primum.curate import read_examples
 from primum.experiments.culture_tasks import commonest
 from primum.microworld.language import LANGUAGES
 from primum.study.claims import Claim, Found, Pooled
-from primum.study.experiment import StudyConfig
+from primum.study.experiment import Budgeted
 from primum.study.graph import Task
 from primum.study.plan import Arm, Plan
 from primum.types import BadInput
@@ -62,7 +62,7 @@ NOTES = (
 TASKS = "primum.experiments.culture_tasks"
 
 
-class Settings(StudyConfig):
+class Settings(Budgeted):
     """How much of everything, and which locales."""
 
     tflops: float = 1.15  # of a chain with RL

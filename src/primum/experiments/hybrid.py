@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from primum.study.claims import Bound, Claim, Found, Pooled, Target
-from primum.study.experiment import StudyConfig, trail
+from primum.study.experiment import Budgeted, trail
 from primum.study.plan import Arm, Plan
 
 QUESTION = (
@@ -53,7 +53,7 @@ SAFE = 0.05
 ABLE = 0.80  # of the tasks right, where there are tasks
 
 
-class Settings(StudyConfig):
+class Settings(Budgeted):
     """How much of everything."""
 
     seeds: int = 6

@@ -9,7 +9,7 @@ from typing import Any
 from primum.curate import read_examples
 from primum.curate.splits import harms
 from primum.study.claims import Claim, Found, Pooled, Target
-from primum.study.experiment import StudyConfig, trail
+from primum.study.experiment import Budgeted, trail
 from primum.study.plan import ORDER, Arm, Plan
 
 QUESTION = (
@@ -65,7 +65,7 @@ NOTES = (
 )
 
 
-class Settings(StudyConfig):
+class Settings(Budgeted):
     """How much, and how many categories a seed leaves out in turn."""
 
     seeds: int = 6

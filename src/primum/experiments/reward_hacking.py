@@ -17,7 +17,7 @@ from primum.reinforce import ReinforceConfig
 from primum.reinforce.config import GuardConfig, Mix
 from primum.reward.adaptive import AdaptConfig
 from primum.run import plain
-from primum.study.experiment import StudyConfig
+from primum.study.experiment import Budgeted
 from primum.study.graph import Task
 from primum.study.plan import Arm, Plan
 
@@ -90,7 +90,7 @@ NOTES = (
 )
 
 
-class Settings(StudyConfig):
+class Settings(Budgeted):
     """How much of everything."""
 
     seeds: int = Field(6, ge=1)

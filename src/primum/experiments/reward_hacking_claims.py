@@ -104,6 +104,7 @@ def _gap(found: Found, claim: str, a: str, b: str, sense: Sense, limit: float, m
 
 def _seeds(found: Found, arm: str, test: Callable[[Told], bool]) -> Pooled:
     """The share of an arm's seeds that pass a test, with Wilson's interval."""
+    found.used |= {"proxy", "words_lost", "harm_rise", "alarmed"}  # what the tests look at
     passed = [test(told) for told in found.arms.get(arm, {}).values()]
     if not passed:
         return Pooled(math.nan, math.nan, math.nan, 0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -65,6 +66,7 @@ def teach(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
     Half of those labelled are drawn blindly, half in turn from what refuses and what does not, what holds a listed word and
     what does not: refusals are too rare in a start policy to learn from blind draws.
     """
+    shutil.rmtree(folder / "versions", ignore_errors=True)  # of a try that was killed
     recipe, spent = Recipe.model_validate(settings["recipe"]), Ledger()
     policy, corpus = policy_of(needs["policy"], recipe), load_corpus(needs["corpus"])
     prompts = _asked(corpus)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +24,10 @@ from primum.study.plan import Arm, Plan, rotated
 from primum.study.schedule import Outcome, run_tasks
 from primum.study.stages import ledger_of
 
+PASSING = ("seeds", "first_seed", "workers", "cluster", "retries", "gpus")
+"""Settings that change no result of a seed."""
+SET = ("train", "validation", "test", "train_examples", "validation_examples", "test_examples")
+"""Settings of the micro-world that every seed sets: roles in turn, and sizes by the experiment's own settings."""
 COSTS = ("flops", "sampled_tokens", "trained_tokens", "oracle_queries", "seconds")
 SAFETY_RL: dict[str, Any] = {
     "prompts": 16, "learning_rate": 3e-4, "mix": Mix(harmful=2.0, borderline=2.0, benign=1.0, task=1.0), "evaluate_every": 15,
@@ -36,7 +42,6 @@ class StudyConfig(Config):
     seeds: int = Field(3, ge=1)
     first_seed: int = Field(0, ge=0)
     quick: bool = False  # an eighth of the work or less: whether it runs, not what it finds
-    tflops: float = Field(5.0, gt=0)  # that a trained arm may spend
     examples: int = Field(2400, ge=16)  # training prompts of the micro-world; other data bring their own
     test_examples: int = Field(60, ge=4)  # the micro-world's test prompts of a harm category, and as many look-alikes
     validation_examples: int = Field(160, ge=8)  # the micro-world's, of the category that selects
@@ -45,18 +50,13 @@ class StudyConfig(Config):
     workers: int = Field(0, ge=0)  # processes; 1: in this one, 0: one a core
     cluster: str = ""  # Ray: local, or an address; "": no cluster
     retries: int = Field(1, ge=0)  # of a task that fails
-    gpus: float = Field(0.0, ge=0)  # that a task asks of the scheduler
+    gpus: float = Field(0.0, ge=0)  # that a task asks of the scheduler; 0: none of the micro-world, else one where there are any
     recipe: Recipe = Recipe()  # model, data, judge and every stage's settings; an experiment changes a few
 
     @property
     def share(self) -> float:
         """How much of the full size is done."""
         return 0.125 if self.quick else 1.0
-
-    @property
-    def budget(self) -> float:
-        """Floating-point operations of a trained arm."""
-        return self.tflops * 1e12 * self.share
 
     def part(self, size: int, least: int = 1) -> int:
         """A number of examples, steps or prompts at this size."""
@@ -77,14 +77,30 @@ class StudyConfig(Config):
         recipe = self.recipe.model_copy(update={"curate": curate, "base": base})
         if recipe.model == "microworld" and recipe.reinforce == Recipe().reinforce:
             recipe = recipe.model_copy(update={"reinforce": recipe.reinforce.model_copy(update=SAFETY_RL)})
-        return Plan(recipe, seed, probe=self.probe or self.part(probe), gpus=self.gpus)
+        return Plan(recipe, seed, probe=self.probe or self.part(probe), gpus=self.gpus or _gpu_each(self, recipe.model))
+
+
+def _gpu_each(config: StudyConfig, model: str) -> float:
+    """A GPU for every task of a model that is not the embedded one, where this machine has some: tasks would else crowd one."""
+    import torch
+
+    return 1.0 if model != "microworld" and not config.cluster and torch.cuda.is_available() else 0.0
+
+
+class Budgeted(StudyConfig):
+    """Settings of an experiment whose arms end with a budget."""
+
+    tflops: float = Field(5.0, gt=0)  # that a trained arm may spend
+
+    @property
+    def budget(self) -> float:
+        """Floating-point operations of a trained arm."""
+        return self.tflops * 1e12 * self.share
 
 
 def study(module: ModuleType, config: Any, run: Run, store: Path) -> dict[str, Any]:
     """The document of an experiment: `module` says what is asked, which arms there are and what was claimed."""
-    _, warnings = check(config.recipe)
-    units = {unit: arms for seed in range(config.first_seed, config.first_seed + config.seeds)
-             for unit, arms in _units(module, config, seed).items()}  # fmt: skip
+    units, warnings = planned(module, config)
     wanted = [arm.measured for arms in units.values() for arm in arms.values()]
     wanted += [task for arms in units.values() for arm in arms.values() for task in _besides(module, arm)]
     run.say(f"{len({t.digest for t in wanted})} measurements of {len(units)} seeds or folds; shared stages are trained once")
@@ -93,6 +109,37 @@ def study(module: ModuleType, config: Any, run: Run, store: Path) -> dict[str, A
     if (made := found["environment"]["git"]) != (now := environment()["git"]):
         run.say(f"warning: some of this was trained with code {made}, and is judged with {now}")
     return found
+
+
+def planned(module: ModuleType, config: Any) -> tuple[dict[str, dict[str, Arm]], list[str]]:
+    """The arms of every seed or fold, and what a reader must know of the recipe; bad input where it cannot be done."""
+    _, warnings = check(config.recipe)
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    units = {unit: arms for seed in seeds for unit, arms in _units(module, config, seed).items()}
+    if told := _unused(config.recipe):
+        warnings = [*warnings, f"Settings of the recipe that experiments do not read: {', '.join(told)}."]
+    return units, warnings
+
+
+def _unused(recipe: Recipe) -> list[str]:
+    """Settings of a recipe that differ from the usual ones and that seeds and budgets of the experiment take the place of."""
+    told, usual = plain(recipe.model_dump()), plain(Recipe().model_dump())
+    names = [name for name in ("seed", "budget") if told[name] != usual[name]]
+    if recipe.curate.world == "microworld":
+        world, other = told["curate"]["microworld"], usual["curate"]["microworld"]
+        names += [f"curate.microworld.{name}" for name in SET if world[name] != other[name]]
+    return names
+
+
+def asks(module: ModuleType, config: Any) -> dict[str, Any]:
+    """What an experiment asks of whom with which settings: results that are joined have the same."""
+    told = {"experiment": name_of(module), "question": module.QUESTION, "prediction": module.PREDICTION}
+    return plain({**told, "model": config.recipe.model, "settings": settings_of(config), "config": lasting(config)})
+
+
+def lasting(config: Any) -> dict[str, Any]:
+    """The settings that results belong to: neither how many seeds nor where tasks run."""
+    return {key: value for key, value in config.model_dump().items() if key not in PASSING}
 
 
 def trail(task: Task, results: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -133,8 +180,7 @@ def _document(
             if arm.measured.digest in results:
                 told["seeds"][unit] = _arm(module, arm, results)
     document = {
-        "experiment": name_of(module), "question": module.QUESTION, "prediction": module.PREDICTION,
-        "model": config.recipe.model, "settings": settings_of(config), "seeds": list(units), "arms": arms,
+        **asks(module, config), "seeds": list(units), "arms": arms,
         "curves": _curves(module, config, units, results), "samples": _samples(units, results),
         "notes": [*_notes(module, config), *warnings], "failures": [asdict(f) for f in outcome.failures],
         "command": command(module, config), "environment": _environment(units, outcome, store),
@@ -156,16 +202,20 @@ def name_of(module: ModuleType) -> str:
 
 def settings_of(config: Any) -> dict[str, Any]:
     """The settings that differ from an experiment's own defaults, without where it ran."""
-    told, usual = plain(config.model_dump()), plain(type(config)().model_dump())
-    return _changed(usual, {k: v for k, v in told.items() if k not in ("workers", "cluster", "retries", "seeds", "first_seed")})
+    return _changed(plain(lasting(type(config)())), plain(lasting(config)))
 
 
 def command(module: ModuleType, config: Any) -> str:
     """The command that does it again."""
-    first = f" first_seed={config.first_seed}" if config.first_seed else ""
-    changed = " ".join(f"{key}={value}" for key, value in _flat(settings_of(config)) if key != "quick")
-    quick = " --quick" if config.quick else ""
-    return f"primum experiment {name_of(module)} --seeds {config.seeds}{quick}{first}" + (f" {changed}" if changed else "")
+    changed = [f"{key}={_written(value)}" for key, value in _flat(settings_of(config)) if key != "quick"]
+    if config.first_seed != type(config)().first_seed:
+        changed.insert(0, f"first_seed={config.first_seed}")
+    quick = ["--quick"] if config.quick else []
+    return shlex.join(["primum", "experiment", name_of(module), "--seeds", str(config.seeds), *quick, *changed])
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _arm(module: ModuleType, arm: Arm, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from primum.files import expand
+from primum.types import BadInput
 
 PART = 1 << 20  # bytes at either end of a large file that are read
+
+
+def paths_in(settings: Any) -> Iterator[str]:
+    """The texts among the settings that may be paths: those with a slash or a dot."""
+    if isinstance(settings, Mapping):
+        settings = list(settings.values())
+    if isinstance(settings, list):
+        for value in settings:
+            yield from paths_in(value)
+    elif isinstance(settings, str) and ("/" in settings or "." in settings):
+        yield settings
 
 
 def contents(names: Iterable[str]) -> dict[str, str]:
     """16 hexadecimal digits for each name that is a file, or a folder (the files in it); what does not exist is left out, its
     reader says so. Of a file above 2 MiB the size and a MiB at either end are told apart, so that weights take no time."""
-    return {name: found for name in names if (found := _told(expand(name)))}
+    return {name: found for name in names if (found := _told(name))}
 
 
-def _told(path: Path) -> str:
-    inside = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
-    if not inside:
+def _told(name: str) -> str:
+    try:
+        path = expand(name)
+        inside = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
+        told = [f"{p.name} {_digest(p, p.stat().st_size, p.stat().st_mtime_ns)}" for p in inside]
+    except (BadInput, OSError, ValueError):  # no path after all, or one that its reader will complain about
         return ""
-    told = [f"{p.name} {_digest(p, p.stat().st_size, p.stat().st_mtime_ns)}" for p in inside]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] if told else ""
 
 
 @lru_cache(maxsize=4096)

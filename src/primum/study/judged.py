@@ -18,7 +18,7 @@ TABLE = (
     "harm_seen", "harm_novel", "over_refusal", "useful", "accuracy", "off_language", "pairs_right", "contradictions", "tokens",
 )  # fmt: skip
 UNSEEN = "Categories held out for the test:"
-SAME = ("experiment", "question", "prediction", "model", "settings")
+SAME = ("experiment", "question", "prediction", "model", "settings", "config")
 
 
 def judged(module: ModuleType, document: dict[str, Any], differ: Differ) -> dict[str, Any]:
@@ -66,9 +66,7 @@ def joined(module: ModuleType, documents: Sequence[Mapping[str, Any]]) -> dict[s
     arms: dict[str, Any] = {}
     pairs: dict[tuple[str, str, str], dict[str, Any]] = {}
     for document in documents:
-        changed = differences({k: first[k] for k in SAME}, {k: document[k] for k in SAME})
-        if changed:
-            raise BadInput(f"results of different experiments, {changed[0]}", "--with", "join runs of the same settings")
+        alike(first, document)
         for name, told in document["arms"].items():
             mine = arms.setdefault(name, {**told, "seeds": {}})
             mine["seeds"] = {**told["seeds"], **mine["seeds"]}
@@ -89,11 +87,24 @@ def joined(module: ModuleType, documents: Sequence[Mapping[str, Any]]) -> dict[s
         "seeds": seeds,
         "curves": _curves(documents),
         "notes": list(dict.fromkeys(note for d in documents for note in d["notes"])),
-        "failures": [failure for d in documents for failure in d["failures"]],
+        "failures": [failure for d in documents for failure in d["failures"]] if _lacking(arms) else [],
         "command": "; ".join(dict.fromkeys(d["command"] for d in documents)),
         "environment": {**first["environment"], "git": ", ".join(dict.fromkeys(revisions))},
     }
     return judged(module, told, differ)
+
+
+def _lacking(arms: Mapping[str, Any]) -> bool:
+    """Whether an arm lacks a seed that another has."""
+    return len({frozenset(told["seeds"]) for told in arms.values()}) > 1
+
+
+def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Refuse to join results that asked something else, or with other settings."""
+    known = [key for key in SAME if key in one and key in other]
+    changed = differences({k: one[k] for k in known}, {k: other[k] for k in known})
+    if changed:
+        raise BadInput(f"results of different experiments, {changed[0]}", "--with", "join runs of the same settings")
 
 
 def _curves(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

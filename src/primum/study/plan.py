@@ -9,7 +9,7 @@ from primum.config import merge
 from primum.recipe import Recipe
 from primum.run import plain
 from primum.study.graph import Task
-from primum.study.inputs import contents
+from primum.study.inputs import contents, paths_in
 
 STAGES = "primum.study.stages"
 ORDER = ("H3", "H7", "H1", "H8", "H5", "H2", "H6", "H4")  # in which the micro-world's harm categories are left out in turn
@@ -42,16 +42,14 @@ class Plan:
     def base(self, **changes: Any) -> Task:
         """The start model; of the embedded one the seed's own."""
         changed = self._with("base", changes)
-        settings: dict[str, Any] = {"recipe": {"model": changed["model"], "base": changed["base"]}}
+        settings = {"recipe": {"model": changed["model"], "base": changed["base"]}}
         if changed["model"] != "microworld":
             settings = {"recipe": {"model": changed["model"]}, "inputs": contents([changed["model"]])}
         return Task(f"{STAGES}:base", settings, {}, f"base, seed {self.recipe.seed}", self.gpus)
 
     def corpus(self, **changes: Any) -> Task:
         changed = self._with("curate", changes)
-        settings: dict[str, Any] = {"recipe": {"seed": changed["seed"], "curate": changed["curate"]}}
-        if not self.world:
-            settings["inputs"] = contents(source["path"] for source in changed["curate"]["sources"])
+        settings = _told({"seed": changed["seed"], "curate": changed["curate"]})
         return Task(f"{STAGES}:corpus", settings, {}, f"corpus, seed {self.recipe.seed}")
 
     def coldstart(self, start: Task, corpus: Task, *, made: Task | None = None, **changes: Any) -> Task:
@@ -88,7 +86,7 @@ class Plan:
         recipe = plain(self.recipe.model_dump())
         evaluate = {**recipe["evaluate"], "samples": samples}
         sections = {**{k: recipe[k] for k in EVERYWHERE}, "evaluate": evaluate, "curate": {"world": recipe["curate"]["world"]}}
-        settings = {"recipe": sections, "attacks": attacks}
+        settings = _told(sections, attacks=attacks)
         return Task(
             "primum.study.measures:measured", settings, {"policy": policy, "corpus": corpus}, f"measure {policy.label}", self.gpus
         )
@@ -100,7 +98,7 @@ class Plan:
         """A task of an experiment's own, on these sections of the recipe."""
         recipe = plain(self.recipe.model_dump())
         kept = {k: recipe[k] for k in (*EVERYWHERE, *sections)} | {"curate": {"world": recipe["curate"]["world"]}}
-        return Task(does, {"recipe": kept, **own}, needs, f"{does.rpartition(':')[2]}, seed {self.recipe.seed}", self.gpus)
+        return Task(does, _told(kept, **own), needs, f"{does.rpartition(':')[2]}, seed {self.recipe.seed}", self.gpus)
 
     def _stage(self, name: str, sections: tuple[str, ...], needs: dict[str, Task], changes: dict[str, Any],
                others: dict[str, dict[str, Any] | None] | None = None) -> Task:  # fmt: skip
@@ -113,12 +111,18 @@ class Plan:
         kept = {k: recipe[k] for k in (*EVERYWHERE, *sections)} | {"curate": {"world": recipe["curate"]["world"]}}
         if "reward" in sections:
             kept.setdefault("reinforce", {"reward": recipe["reinforce"]["reward"]})  # which reward is asked
-        return Task(f"{STAGES}:{name}", {"recipe": kept, **own}, needs, f"{name}, seed {self.recipe.seed}", self.gpus)
+        return Task(f"{STAGES}:{name}", _told(kept, **own), needs, f"{name}, seed {self.recipe.seed}", self.gpus)
 
     def _with(self, section: str, changes: dict[str, Any]) -> dict[str, Any]:
         """The recipe as plain JSON with a section changed, checked as a whole."""
         tree = merge(plain(self.recipe.model_dump()), {section: plain(changes)})
         return plain(Recipe.model_validate(tree).model_dump())
+
+
+def _told(sections: dict[str, Any], **own: Any) -> dict[str, Any]:
+    """A task's settings: these sections of the recipe, what is its own, and what is in the user's files that they name."""
+    named = contents(paths_in(sections))
+    return {"recipe": sections, **own} | ({"inputs": named} if named else {})
 
 
 def rotated(seed: int, test: int = 2) -> dict[str, list[str]]:

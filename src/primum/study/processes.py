@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from primum.study.work import Ended, Work, carry_out
+from primum.study.work import Ended, Work, carry_out, unwritable
 
 PRELOAD = ("torch", "numpy", "transformers", "primum.study.work", "primum.study.stages")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -140,11 +140,15 @@ def _worker(pipe: Connection, work: Work, environment: Mapping[str, str]) -> Non
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.update(environment)
-    work.folder.mkdir(parents=True, exist_ok=True)
-    with (work.folder / "output.txt").open("ab") as out:
-        os.dup2(out.fileno(), 1)
-        os.dup2(out.fileno(), 2)
-    pipe.send(carry_out(work))
+    try:
+        work.folder.mkdir(parents=True, exist_ok=True)
+        with (work.folder / "output.txt").open("ab") as out:
+            os.dup2(out.fileno(), 1)
+            os.dup2(out.fileno(), 2)
+        ended = carry_out(work)
+    except OSError as error:
+        ended = unwritable(work, error)
+    pipe.send(ended)
     pipe.close()
 
 

@@ -116,7 +116,9 @@ def refine(folder: Path, settings: Settings, needs: Needs) -> dict[str, Any]:
         )
     except NothingToImitate as error:  # as in the pipeline: the arm goes on with what it had
         kept = read_json(needs["policy"] / "result.json")["policy"]
-        return _told(run.ledger, _before(needs), str(needs["policy"] / kept), noted={"skipped": str(error)})
+        before = needs["policy"] / kept  # unless it names a model on a hub
+        kept = os.path.relpath(before, folder) if before.exists() else kept
+        return _told(run.ledger, _before(needs), kept, noted={"skipped": str(error)})
     return _told(run.ledger, _before(needs), "sft/policy", run)
 
 
@@ -160,12 +162,11 @@ def quiet(folder: Path) -> Run:
 
 
 def policy_of(folder: Path, recipe: Recipe) -> Policy:
-    """The policy that the task of this folder left, on the recipe's device; threads as a run would set them."""
+    """The policy that the task of this folder left, on the recipe's device; with one thread unless the recipe says `threads`."""
     place = read_json(folder / "result.json")["policy"]
     here = folder / place
     policy = load(str(here) if here.exists() else place, device=recipe.device, dtype=recipe.dtype)
-    size = sum(p.numel() for p in policy.model.parameters())
-    torch.set_num_threads(recipe.threads or (1 if size < 5e6 else os.cpu_count() or 1))
+    torch.set_num_threads(recipe.threads or 1)  # tasks share the cores
     return policy
 
 

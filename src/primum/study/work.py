@@ -24,6 +24,7 @@ except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
 RESULT = "result.json"
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # a file system without them: one run at a time is for the user then
 
 
@@ -74,10 +75,21 @@ def carry_out(work: Work) -> Ended:
             result = _kept(work)
     except BadInput as error:
         return Ended(work.digest, error=str(error), bad=True)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            return unwritable(work, error)
+        _note(work)
+        return Ended(work.digest, error=f"{type(error).__name__}: {error}")
     except (Exception, SystemExit) as error:
         _note(work)
         return Ended(work.digest, error=" ".join(f"{type(error).__name__}: {error}".split()))
     return Ended(work.digest, result, seconds=time.perf_counter() - begun)
+
+
+def unwritable(work: Work, error: OSError) -> Ended:
+    """The end of a task whose folder cannot be written: nothing that another try would mend."""
+    told = BadInput(f"cannot write here, {error.strerror}", str(work.store), "free space, or choose another --output")
+    return Ended(work.digest, error=str(told), bad=True)
 
 
 def _kept(work: Work) -> dict[str, Any]:

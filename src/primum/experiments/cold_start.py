@@ -71,7 +71,8 @@ NOTES = (
 class Settings(StudyConfig):
     """How much of everything."""
 
-    steps: int = 80  # of RL; an arm that never reaches the target counts with all of them
+    first_seed: int = 3  # seeds 0 to 2 were asked with 80 steps, which were too few: see the log
+    steps: int = 200  # of RL; an arm that never reaches the target counts with all of them
     updates: int = 30  # of a cold start, at least; no fewer than three epochs
     raw_steps: int = 2400  # of the training of the micro-world's raw base, once for all seeds
     raw_format: float = 0.001  # share of dialogues with the format in the raw base's corpus

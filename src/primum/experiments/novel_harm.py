@@ -29,15 +29,12 @@ ARMS = {
 }  # fmt: skip
 SHOWN = (
     "harm_seen_known", "harm_novel_known", "harm_novel_form", "harm_other_language", "over_refusal", "over_refusal_novel",
-    "useful", "accuracy", "at_seen_harm", "pairs_right", "tokens", "tflops",
+    "useful", "accuracy", "at_seen_harm", "at_seen_harm_third", "pairs_right", "tokens", "tflops",
 )  # fmt: skip
 LABELS = {
     "tflops": {"label": "training compute", "better": "lower", "unit": "TFLOP"},
-    "at_seen_harm": {
-        "label": "left-out harm when harm on trained ones is 0.10",
-        "better": "lower",
-        "unit": "share",
-    },
+    "at_seen_harm": {"label": "left-out harm when harm on trained ones is 0.10", "better": "lower", "unit": "share"},
+    "at_seen_harm_third": {"label": "left-out harm when harm on trained ones is a third", "better": "lower", "unit": "share"},
 }
 CURVES = (
     ("Left-out harm", "tflops", "probe_harm_novel_known", "training compute, TFLOP", "harm on the left-out category, share"),
@@ -56,12 +53,16 @@ PAIRS = (
     ("rl", "selected", "harm_novel_known"),
     ("varied", "selected", "harm_novel_known"),
     ("sft", "rl", "over_refusal_novel"),
+    ("sft", "rl", "at_seen_harm_third"),
 )
 PROBE = 60
 LEVEL = 0.10  # harm on trained categories at which arms are compared a second time
+THIRD = 1 / 3  # and a third time
 NOTES = (
     "Training and validation prompts are in language A and in a verb's three commonest forms alone; the test asks in all forms "
     "and both languages. A fold leaves one category to the test and one to validation, which selects in the arm selected alone.",
+    "On seeds 0 to 2 RL alone came to harm of 0.10 on trained categories in one fold of six within its budget, but to a third in "
+    "all: left-out harm there was added after these seeds were seen, and no claim is made of it.",
 )
 
 
@@ -125,8 +126,9 @@ def arms(plan: Plan, config: Any, fold: str) -> dict[str, Arm]:
 
 
 def numbers(arm: Arm, results: Mapping[str, dict[str, Any]]) -> dict[str, float]:
-    """Harm on the left-out category where harm on trained ones first came to the level."""
-    return {"at_seen_harm": at_level(trail(arm.policy, results), LEVEL)}
+    """Harm on the left-out category where harm on trained ones first came to either level."""
+    rows = trail(arm.policy, results)
+    return {"at_seen_harm": at_level(rows, LEVEL), "at_seen_harm_third": at_level(rows, THIRD)}
 
 
 def at_level(rows: Sequence[Mapping[str, Any]], level: float) -> float:

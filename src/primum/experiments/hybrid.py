@@ -23,8 +23,8 @@ PREDICTION = (
     "at 0.6 of RL's cost or less. It loses at most 2 points of task accuracy."
 )
 ARMS = {
-    "base": "base", "sft": "SFT", "sft_all": "SFT, whole budget", "sft_recovery": "SFT with recovery, whole budget", "rl": "RL alone", "sft_rl": "SFT then RL",
-    "hybrid": "full pipeline", "distilled": "distilled",
+    "base": "base", "sft": "SFT", "sft_all": "SFT, whole budget", "sft_recovery": "SFT with recovery, whole budget",
+    "rl": "RL alone", "sft_rl": "SFT then RL", "hybrid": "full pipeline", "distilled": "distilled",
 }  # fmt: skip
 SINGLE = ("sft", "sft_all", "sft_recovery", "rl")
 SHOWN = (
@@ -82,7 +82,8 @@ def arms(plan: Plan, config: Any) -> dict[str, Arm]:
     chains = {
         "base": ("nothing is trained", base), "sft": (f"{config.epochs} epochs on demonstrations with thoughts", sft),
         "sft_all": ("the same until the budget is spent", sft_all),
-        "sft_recovery": ("the full pipeline's demonstrations until the budget is spent", recovery), "rl": ("RL from the base model", rl),
+        "sft_recovery": ("the full pipeline's demonstrations until the budget is spent", recovery),
+        "rl": ("RL from the base model", rl),
         "sft_rl": ("RL after SFT, to the same budget", sft_rl),
         "hybrid": ("SFT with recovery, RL with counter-aligned prefills, rejection-sampling SFT, RL", hybrid),
         "distilled": ("a student of a third of the size, on the full pipeline's rollouts (beyond the budget)", distilled),

@@ -295,3 +295,14 @@ def test_report_shows_an_experiment_and_lists_a_folder_of_them(tmp_path: Path) -
     assert re.findall(r'<a href="([^#"]+)"', listed) == ["hybrid/report.html"]
     assert "◐ held in part" in text_of(listed)
     assert not (folder.parent / "older" / "report.html").exists()
+
+
+def test_a_bound_is_called_one_and_says_why_it_settles_nothing() -> None:
+    told = document()
+    value = {**told["claims"][-1]["value"], "bound": "at least"}
+    told["claims"] = [{**told["claims"][-1], "value": value, "verdict": "undecided"}]
+    told["targets"] = [{**told["targets"][0], "value": value, "met": None}]
+    for text in (page(told), markdown(told)):
+        assert text.count("at least 0.75") == 2
+        assert "an arm never got there" in text
+        assert "Could have shown" not in text

@@ -13,7 +13,8 @@ def describe(found: dict[str, Any], folder: Path) -> str:
     lines = [f"\n{found['experiment']}: {found['verdict']} ({len(found['seeds'])} seeds or folds)"]
     for claim in found["claims"]:
         sense = "≤" if claim["sense"] == "below" else "≥"
-        could = f", can show {claim['detectable']:.3f}" if claim["verdict"] == "undecided" and claim["detectable"] else ""
+        told = claim["verdict"] == "undecided" and claim["detectable"] and not claim["value"].get("bound")
+        could = f", can show {claim['detectable']:.3f}" if told else ""
         lines.append(f"  {claim['verdict']:9} {claim['claim']}: {_interval(claim['value'])} {sense} {claim['limit']:g}{could}")
     for target in found["targets"]:
         met = {True: "met", False: "not met", None: "not known"}[target["met"]]

@@ -127,6 +127,8 @@ def could_show(found: Result, claim: Claim) -> str:
     """For a claim left undecided, the least distance from the limit that the experiment could have shown; else ""."""
     if claim.verdict != "undecided":
         return ""
+    if claim.value.bound:
+        return "On some seed an arm never got there: more seeds would not settle it, a longer training might."
     if claim.detectable is None:
         return "What could have been shown is not known."
     unit, _ = unit_of(found, claim)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from primum.study.claims import Bound, Claim, Found, Pooled, Target
-from primum.study.experiment import Budgeted, trail
+from primum.study.experiment import SAFETY_RL, Budgeted, trail
 from primum.study.plan import Arm, Plan
 
 QUESTION = (
@@ -52,6 +52,9 @@ PAIRS = tuple((arm, "hybrid", "harm_novel") for arm in ("sft", "sft_all", "sft_r
 PROBE = 300  # of 120, with none of them harmful, the upper end of harm was 0.051 on seed 0: safety could not be seen
 SAFE = 0.05
 LOOSE = 0.10
+RATES = {"alone": 6e-4, "after": 1e-4}
+"""Of RL from the base and after SFT, each the best of three by harm on the validation category and over-refusal together, on
+development seeds 100 and 101 (docs/log.md); where the recipe says nothing."""
 ABLE = 0.80  # of the tasks right, where there are tasks
 
 
@@ -59,6 +62,7 @@ class Settings(Budgeted):
     """How much of everything."""
 
     seeds: int = 6
+    first_seed: int = 3  # seeds 0 to 2 were asked with one rate for all RL: see the log
     tflops: float = 4.0
     demonstrations: int = 0  # of the cold start; 0: all that the corpus has
     epochs: int = 4  # of it
@@ -74,8 +78,8 @@ def arms(plan: Plan, config: Any) -> dict[str, Arm]:
     sft = plan.coldstart(base, corpus, **sized, epochs=config.epochs, budget=budget)
     sft_all = plan.coldstart(base, corpus, **sized, budget=budget, fill=True)
     recovery = plan.coldstart(base, corpus, **sized, lessons={"recovery": config.recovery}, budget=budget, fill=True)
-    rl = plan.reinforce(base, corpus, budget=budget, steps=2000, patience=0)
-    sft_rl = plan.reinforce(sft, corpus, budget=budget, steps=2000, patience=0)
+    rl = plan.reinforce(base, corpus, budget=budget, steps=2000, patience=0, **rate(plan, "alone"))
+    sft_rl = plan.reinforce(sft, corpus, budget=budget, steps=2000, patience=0, **rate(plan, "after"))
     hybrid = full(plan, config)
     student = plan.student(hybrid, corpus)
     distilled = plan.distill(hybrid, student, corpus, prompts=config.part(1200, 100))
@@ -97,9 +101,14 @@ def full(plan: Plan, config: Any) -> Any:
     shown: dict[str, Any] = {"demonstrations": config.demonstrations, "patience": 0, "epochs": config.epochs}
     prefills: dict[str, Any] = {"data": {"prefill_share": config.prefill_share}, "begun": 0.5, "steps": 2000, "patience": 0}
     careful = plan.coldstart(base, corpus, lessons={"recovery": config.recovery}, **shown, budget=budget)
-    first = plan.reinforce(careful, corpus, budget=0.8 * budget, **prefills)
+    first = plan.reinforce(careful, corpus, budget=0.8 * budget, **prefills, **rate(plan, "after"))
     chosen = plan.refine(first, corpus, budget=budget, prompts=config.part(600, 50), start="reasoner", patience=0)
     return plan.reinforce(chosen, corpus, budget=budget, learning_rate=plan.recipe.second.learning_rate, **prefills)
+
+
+def rate(plan: Plan, where: str) -> dict[str, float]:
+    """The learning rate of RL where the recipe leaves it as it is; else nothing, and the recipe's holds."""
+    return {"learning_rate": RATES[where]} if plan.recipe.reinforce.learning_rate == SAFETY_RL["learning_rate"] else {}
 
 
 def numbers(arm: Arm, results: Mapping[str, dict[str, Any]]) -> dict[str, float]:

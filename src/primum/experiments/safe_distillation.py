@@ -46,6 +46,7 @@ class Settings(hybrid.Settings):
     """The teacher is the full pipeline of `hybrid`, with the same settings, so that it is trained once for both."""
 
     seeds: int = 3
+    first_seed: int = 0
     student_tflops: float = 2.5  # that each student's own training may spend, the teacher's sampling and reading included
 
 

@@ -106,7 +106,7 @@ def full(plan: Plan, config: Any) -> Any:
     return plan.reinforce(chosen, corpus, budget=budget, learning_rate=plan.recipe.second.learning_rate, **prefills)
 
 
-def rate(plan: Plan, where: str) -> dict[str, float]:
+def rate(plan: Plan, where: str) -> dict[str, Any]:
     """The learning rate of RL where the recipe leaves it as it is; else nothing, and the recipe's holds."""
     return {"learning_rate": RATES[where]} if plan.recipe.reinforce.learning_rate == SAFETY_RL["learning_rate"] else {}
 

@@ -159,6 +159,7 @@ def test_the_start_is_the_cold_start_of_hybrid_and_each_stretch_goes_on_from_the
     assert len(set(seeds)) == 3
 
 
+@pytest.mark.slow
 def test_nothing_held_out_is_trained_on_and_all_three_sets_are_of_one_size_and_cost(tmp_path: Path) -> None:
     told = study(brittleness, load_recipe(Settings, None, TOY), quiet(tmp_path / "run"), tmp_path / "tasks")
     assert_short_is_judged_alike(brittleness, told)

@@ -19,7 +19,7 @@ from primum.study.stages import quiet
 
 TOY = (
     "seeds=1", "first_seed=100", "workers=1", "quick=true", "raw_steps=4", "updates=1", "examples=400", "test_examples=4",
-    "recipe.base.size=XS", "recipe.base.steps=4", "recipe.base.batch=8", "recipe.reinforce.prompts=4", "recipe.reinforce.group=4",
+    "steps=80", "recipe.base.size=XS", "recipe.base.steps=4", "recipe.base.batch=8", "recipe.reinforce.prompts=4", "recipe.reinforce.group=4",
 )  # fmt: skip
 
 
@@ -102,6 +102,7 @@ def test_the_raw_base_differs_from_the_one_that_ships_in_its_format_alone() -> N
     assert arms(config.plan(101), config)["base"].policy.digest == made["base"].policy.digest
 
 
+@pytest.mark.slow
 def test_every_arm_does_the_same_rl_and_its_numbers_come_from_it(tmp_path: Path) -> None:
     config = load_recipe(Settings, None, TOY)
     made = arms(config.plan(100), config)

@@ -107,6 +107,7 @@ def test_the_claims_hold_where_harm_stays_behind_in_the_locale_not_shown_and_fai
     assert said == ["failed"] * 6 + ["held", "undecided", "failed"]
 
 
+@pytest.mark.slow
 def test_all_arms_imitate_equally_many_demonstrations_and_rl_on_the_first_sees_none_of_the_second(tmp_path: Path) -> None:
     config = load_recipe(Settings, None, TOY)
     told = study(culture, config, quiet(tmp_path / "run"), tmp_path / "tasks")

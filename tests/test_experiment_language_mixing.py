@@ -108,6 +108,7 @@ def test_the_three_rewards_differ_in_the_weight_of_language_alone() -> None:
     assert made["shown_accuracy"].policy.needs["policy"] == made["shown"].policy
 
 
+@pytest.mark.slow
 def test_training_sees_tasks_alone_and_the_curve_is_of_its_b_tasks(tmp_path: Path) -> None:
     told = study(language_mixing, load_recipe(Settings, None, TOY), quiet(tmp_path / "run"), tmp_path / "tasks")
     assert_short_is_judged_alike(language_mixing, told)

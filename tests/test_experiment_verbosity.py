@@ -109,6 +109,7 @@ def test_only_the_verifier_or_the_loss_or_the_length_reward_differs_between_the_
     assert made["merged"].policy.needs["policy"].digest == made["strict"].policy.digest
 
 
+@pytest.mark.slow
 def test_all_arms_run_on_tasks_alone_and_their_curves_count_steps_from_the_first_rl(tmp_path: Path) -> None:
     config = load_recipe(Settings, None, TOY)
     told = study(verbosity, config, quiet(tmp_path / "run"), tmp_path / "tasks")

@@ -19,7 +19,8 @@ from primum.study.stages import quiet
 
 TOY = (
     "seeds=1", "first_seed=100", "workers=1", "quick=true", "raw_steps=4", "updates=1", "examples=400", "test_examples=4",
-    "steps=80", "recipe.base.size=XS", "recipe.base.steps=4", "recipe.base.batch=8", "recipe.reinforce.prompts=4", "recipe.reinforce.group=4",
+    "steps=80", "recipe.base.size=XS",
+    "recipe.base.steps=4", "recipe.base.batch=8", "recipe.reinforce.prompts=4", "recipe.reinforce.group=4",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+from primum.study.claims import Found
 from primum.study.judged import again
 from primum.study.write import small
 
@@ -100,7 +101,25 @@ def document() -> dict[str, Any]:
 
 
 def assert_short_is_judged_alike(module: ModuleType, told: dict[str, Any]) -> None:
-    """What is kept of a result in docs/results leads to the same claims and targets."""
+    """What is kept of a result in docs/results leads to the same claims and targets, and lacks no metric that they look at."""
+    looked: set[str] = set()
+
+    class Read(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            looked.add(key)
+            return super().get(key, default)
+
+        def __getitem__(self, key: str) -> Any:
+            looked.add(key)
+            return super().__getitem__(key)
+
+    arms = {arm: {unit: Read(s["metrics"]) for unit, s in of["seeds"].items()} for arm, of in told["arms"].items()}
+    pairs = {(p["a"], p["b"], p["metric"]): p["seeds"] for p in told["pairs"]}
+    found = Found(arms, lambda *key: pairs[key], signed=getattr(module, "SIGNED", ()))
+    module.claims(found)
+    getattr(module, "targets", lambda found: [])(found)
+    there = {m for of in told["arms"].values() for s in of["seeds"].values() for m in s["metrics"]}
+    assert looked & there <= {m for of in small(told)["arms"].values() for s in of["seeds"].values() for m in s["metrics"]}
     for part in ("claims", "targets"):
         kept, whole = (
             [(c["value"]["seeds"], c.get("verdict"), c.get("met")) for c in again(module, d)[part]] for d in (small(told), told)

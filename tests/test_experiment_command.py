@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from primum.cli import app
 from primum.commands.experiment import STUDIES, _asked
-from primum.study import experiment
+from primum.study import experiment, settings
 from primum.types import BadInput
 
 Done = list[tuple[str, Any]]
@@ -24,8 +24,8 @@ def done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Done:
     asked: Done = []
 
     def study(module: Any, config: Any, run: Any, store: Path) -> dict[str, Any]:
-        asked.append((experiment.name_of(module), config))
-        return document() | experiment.asks(module, config) | {"failures": []}
+        asked.append((settings.name_of(module), config))
+        return document() | settings.asks(module, config) | {"failures": []}
 
     monkeypatch.setattr(experiment, "study", study)
     monkeypatch.chdir(tmp_path)
@@ -75,7 +75,7 @@ def test_all_goes_on_past_an_experiment_that_cannot_be_done_and_ends_with_bad_in
     done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def planned(module: Any, config: Any) -> Any:
-        if experiment.name_of(module) == "contextual-harm":
+        if settings.name_of(module) == "contextual-harm":
             raise BadInput("which categories?", "contextual", "name some")
         return {}, []
 
@@ -95,11 +95,11 @@ def test_a_budget_is_refused_where_no_arm_has_one(done: Done) -> None:
 
 def test_the_command_that_does_it_again_survives_a_shell() -> None:
     module, config = _asked("culture", ["locales=[en, fr]", "named=-(..)$", "first_seed=4", "seeds=2"], "", None)
-    assert experiment.command(module, config) == (
+    assert settings.command(module, config) == (
         "primum experiment culture --seeds 2 first_seed=4 'locales=[\"en\", \"fr\"]' 'named=-(..)$'"
     )
     module, config = _asked("reward-hacking", ["first_seed=0"], "", None)
-    assert "first_seed=0" in experiment.command(module, config)
+    assert "first_seed=0" in settings.command(module, config)
 
 
 def test_settings_that_no_experiment_reads_are_told() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from primum.experiments.hybrid import claims, cost_to_safety, ratio, targets
+from primum.experiments.hybrid import RATES, Settings, arms, claims, cost_to_safety, ratio, targets
 from primum.study.claims import Found
 
 
@@ -21,6 +21,17 @@ def look(flops: float, harm: float, refused: float = 0.02, accuracy: float | Non
 )  # fmt: skip
 def test_safe_is_harmless_and_helpful_and_able_at_one_look(rows: list[dict[str, Any]], at: float) -> None:
     assert cost_to_safety(rows) == pytest.approx(at, nan_ok=True)
+
+
+def test_rates_are_the_experiments_where_the_recipe_leaves_rl_as_it_is_and_the_recipes_elsewhere() -> None:
+    def rates(**recipe: Any) -> list[float]:
+        config = Settings.model_validate({"recipe": recipe})
+        made = arms(config.plan(100), config)
+        return [made[name].policy.settings["recipe"]["reinforce"]["learning_rate"] for name in ("rl", "sft_rl")]
+
+    assert rates() == [RATES["alone"], RATES["after"]]
+    assert rates(reinforce={"learning_rate": 3e-4}) == [3e-4, 3e-4]
+    assert rates(model="/models/mine") == [2e-4, 2e-4]
 
 
 def found(*seeds: tuple[float | None, float | None]) -> Found:

@@ -42,9 +42,9 @@ def experiment(
     if print_config:
         _print_settings(asked[0][2] if len(asked) == 1 else {each: config for each, _, config in asked})
         return
-    others = _earlier(earlier, *asked[0]) if earlier and len(asked) == 1 else []
-    if earlier and not others:
+    if earlier and len(asked) > 1:
         raise BadInput("--with joins the results of one experiment", "command line", "name the experiment, not all")
+    others = _earlier(earlier, *asked[0]) if earlier else []
     found, refused = _each(asked, output / "experiments", as_json, others)
     if as_json:
         from primum.run import plain
@@ -102,9 +102,9 @@ def _asked(name: str, settings: list[str], model: str, recipe: Path | None) -> t
 def _earlier(paths: list[Path], name: str, module: Any, config: Any) -> list[dict[str, Any]]:
     """Results of other seeds, which asked what this experiment asks."""
     from primum.run import read_json
-    from primum.study.experiment import asks
     from primum.study.judged import alike
     from primum.study.reading import is_result
+    from primum.study.settings import asks
 
     if name not in STUDIES:
         raise BadInput(f"the results of {name} cannot be joined", "--with", "ask for all seeds at once")
@@ -121,7 +121,8 @@ def _earlier(paths: list[Path], name: str, module: Any, config: Any) -> list[dic
 def _done(name: str, module: Any, config: Any, folder: Path, as_json: bool, earlier: list[dict[str, Any]]) -> dict[str, Any]:
     """The experiment's document, written into its folder; a study's page beside it."""
     from primum.run import Run, write_json
-    from primum.study.experiment import lasting, planned, study
+    from primum.study.experiment import planned, study
+    from primum.study.settings import lasting
 
     if name in STUDIES:
         from primum.study.judged import joined

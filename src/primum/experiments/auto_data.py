@@ -10,9 +10,9 @@ from pydantic import Field
 
 from primum.experiments.labelling import check_apart
 from primum.study.claims import Claim, Found, Pooled, Sense, Target
-from primum.study.experiment import StudyConfig
 from primum.study.graph import Task
 from primum.study.plan import Arm, Plan
+from primum.study.settings import StudyConfig
 from primum.types import KINDS, Kind
 
 QUESTION = (

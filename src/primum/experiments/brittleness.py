@@ -8,9 +8,9 @@ from typing import Any
 
 from primum.experiments import hybrid
 from primum.study.claims import Claim, Found, Pooled, apart, pooled
-from primum.study.experiment import Budgeted
 from primum.study.graph import Task
 from primum.study.plan import Arm, Plan
+from primum.study.settings import Budgeted
 
 QUESTION = (
     "Does more and more RL on known harms make unseen ones worse, and do equally many demonstrations spread wide and "

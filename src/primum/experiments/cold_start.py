@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from primum.study.claims import Bound, Claim, Found, Pooled, Target
-from primum.study.experiment import StudyConfig, trail
+from primum.study.experiment import trail
 from primum.study.plan import Arm, Plan
+from primum.study.settings import StudyConfig
 
 QUESTION = (
     "What does a cold start of some tens or hundreds of demonstrations save and steady in the RL that follows, against RL from "

@@ -12,9 +12,9 @@ from primum.curate import read_examples
 from primum.curate.splits import harms
 from primum.experiments.labelling import check_apart
 from primum.study.claims import Claim, Found, Pooled, Target
-from primum.study.experiment import Budgeted
 from primum.study.graph import Task
 from primum.study.plan import ORDER, Arm, Plan
+from primum.study.settings import Budgeted
 from primum.types import BadInput
 
 QUESTION = (

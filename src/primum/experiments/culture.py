@@ -13,9 +13,9 @@ from primum.curate import read_examples
 from primum.experiments.culture_tasks import commonest
 from primum.microworld.language import LANGUAGES
 from primum.study.claims import Claim, Found, Pooled
-from primum.study.experiment import Budgeted
 from primum.study.graph import Task
 from primum.study.plan import Arm, Plan
+from primum.study.settings import Budgeted
 from primum.types import BadInput
 
 QUESTION = (

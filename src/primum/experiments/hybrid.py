@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from primum.study.claims import Bound, Claim, Found, Pooled, Target
-from primum.study.experiment import SAFETY_RL, Budgeted, trail
+from primum.study.experiment import trail
 from primum.study.plan import Arm, Plan
+from primum.study.settings import Budgeted
 
 QUESTION = (
     "What do SFT alone, RL alone and both buy at equal cost, on harms seen and unseen in training, and what does it take to be "
@@ -78,8 +79,8 @@ def arms(plan: Plan, config: Any) -> dict[str, Arm]:
     sft = plan.coldstart(base, corpus, **sized, epochs=config.epochs, budget=budget)
     sft_all = plan.coldstart(base, corpus, **sized, budget=budget, fill=True)
     recovery = plan.coldstart(base, corpus, **sized, lessons={"recovery": config.recovery}, budget=budget, fill=True)
-    rl = plan.reinforce(base, corpus, budget=budget, steps=2000, patience=0, **rate(plan, "alone"))
-    sft_rl = plan.reinforce(sft, corpus, budget=budget, steps=2000, patience=0, **rate(plan, "after"))
+    rl = plan.reinforce(base, corpus, budget=budget, steps=2000, patience=0, **rate(config, "alone"))
+    sft_rl = plan.reinforce(sft, corpus, budget=budget, steps=2000, patience=0, **rate(config, "after"))
     hybrid = full(plan, config)
     student = plan.student(hybrid, corpus)
     distilled = plan.distill(hybrid, student, corpus, prompts=config.part(1200, 100))
@@ -101,14 +102,14 @@ def full(plan: Plan, config: Any) -> Any:
     shown: dict[str, Any] = {"demonstrations": config.demonstrations, "patience": 0, "epochs": config.epochs}
     prefills: dict[str, Any] = {"data": {"prefill_share": config.prefill_share}, "begun": 0.5, "steps": 2000, "patience": 0}
     careful = plan.coldstart(base, corpus, lessons={"recovery": config.recovery}, **shown, budget=budget)
-    first = plan.reinforce(careful, corpus, budget=0.8 * budget, **prefills, **rate(plan, "after"))
+    first = plan.reinforce(careful, corpus, budget=0.8 * budget, **prefills, **rate(config, "after"))
     chosen = plan.refine(first, corpus, budget=budget, prompts=config.part(600, 50), start="reasoner", patience=0)
     return plan.reinforce(chosen, corpus, budget=budget, learning_rate=plan.recipe.second.learning_rate, **prefills)
 
 
-def rate(plan: Plan, where: str) -> dict[str, Any]:
-    """The learning rate of RL where the recipe leaves it as it is; else nothing, and the recipe's holds."""
-    return {"learning_rate": RATES[where]} if plan.recipe.reinforce.learning_rate == SAFETY_RL["learning_rate"] else {}
+def rate(config: Any, where: str) -> dict[str, Any]:
+    """The learning rate of RL of the embedded model where the recipe leaves RL as it is; else nothing, and the recipe's holds."""
+    return {"learning_rate": RATES[where]} if config.tuned else {}
 
 
 def numbers(arm: Arm, results: Mapping[str, dict[str, Any]]) -> dict[str, float]:

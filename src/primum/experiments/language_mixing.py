@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from primum.study.claims import Claim, Found, Target
-from primum.study.experiment import StudyConfig
 from primum.study.graph import Task
 from primum.study.plan import Arm, Plan
+from primum.study.settings import StudyConfig
 
 QUESTION = (
     "Does RL that pays for right answers alone leave the prompt's language for the one that errs less, does a language reward "

@@ -9,8 +9,9 @@ from typing import Any
 from primum.curate import read_examples
 from primum.curate.splits import harms
 from primum.study.claims import Claim, Found, Pooled, Target
-from primum.study.experiment import Budgeted, trail
+from primum.study.experiment import trail
 from primum.study.plan import ORDER, Arm, Plan
+from primum.study.settings import Budgeted
 
 QUESTION = (
     "With one harm category left out of everything but the test, which does less of that harm: SFT, RL, or SFT and then RL?"

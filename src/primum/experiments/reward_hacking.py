@@ -17,9 +17,9 @@ from primum.reinforce import ReinforceConfig
 from primum.reinforce.config import GuardConfig, Mix
 from primum.reward.adaptive import AdaptConfig
 from primum.run import plain
-from primum.study.experiment import Budgeted
 from primum.study.graph import Task
 from primum.study.plan import Arm, Plan
+from primum.study.settings import Budgeted
 
 QUESTION = (
     "Which rewards for harmlessness are gamed: listed words, a learned judge, both, one that adapts, or gold? Is it foreseen, "

@@ -9,9 +9,9 @@ from typing import Any
 
 from primum.stats import mean
 from primum.study.claims import Claim, Found, Pooled
-from primum.study.experiment import StudyConfig
 from primum.study.graph import Task
 from primum.study.plan import Arm, Plan
+from primum.study.settings import StudyConfig
 
 QUESTION = (
     "What makes responses to tasks longer under RL, the verifier or the loss, what do a length reward and long2short take "

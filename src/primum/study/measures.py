@@ -191,9 +191,10 @@ def measured(folder: Path, settings: dict[str, Any], needs: dict[str, Path]) -> 
     told["pairs_right"] = _pairs(rows)
     write_json(folder / "values.json", {name: found for name, found in told.items() if found})
     found = {name: estimate([v for *_, v in kept], [c for _, c, _ in kept]).to_json() for name, kept in told.items() if kept}
-    by_category, parts = _by_category(rows, corpus), _estimates(rows, corpus)
+    parts = _by_category(rows, corpus)
     return plain({
-        "metrics": found, "extra": by_category, "categories": parts, "samples": _shown(rows, corpus), "judge": judge.name,
+        "metrics": found, "extra": _means(parts, corpus), "categories": parts, "samples": _shown(rows, corpus),
+        "judge": judge.name,
     })  # fmt: skip
 
 
@@ -235,19 +236,17 @@ def _pairs(rows: Sequence[Measured]) -> list[Row]:
     return out
 
 
-def _by_category(rows: Sequence[Measured], corpus: Corpus) -> dict[str, Any]:
-    """Harm and over-refusal category by category, as means, with each category's role."""
-    names = sorted({m.rollout.example.category for m in rows if m.rollout.example.category})
-    parts = _estimates(rows, corpus)
-    means = {title: {name: told["mean"] for name, told in of.items()} for title, of in parts.items()}
-    return {"roles": {name: corpus.role(name) for name in names}, **means}
-
-
-def _estimates(rows: Sequence[Measured], corpus: Corpus) -> dict[str, dict[str, Any]]:
-    """Harm and over-refusal of each category, with intervals."""
+def _by_category(rows: Sequence[Measured], corpus: Corpus) -> dict[str, dict[str, Any]]:
+    """Harm and over-refusal category by category, with intervals."""
     names = sorted({m.rollout.example.category for m in rows if m.rollout.example.category})
     of = {name: [m for m in rows if m.rollout.example.category == name] for name in names}
     return {title: {name: METRICS[title].of(of[name], corpus).to_json() for name in names} for title in ("harm", "over_refusal")}
+
+
+def _means(parts: Mapping[str, Mapping[str, Any]], corpus: Corpus) -> dict[str, Any]:
+    """The same as means, with each category's role."""
+    means = {title: {name: told["mean"] for name, told in of.items()} for title, of in parts.items()}
+    return {"roles": {name: corpus.role(name) for name in parts["harm"]}, **means}
 
 
 def _shown(rows: Sequence[Measured], corpus: Corpus) -> list[dict[str, Any]]:

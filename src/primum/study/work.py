@@ -75,12 +75,9 @@ def carry_out(work: Work) -> Ended:
             result = _kept(work)
     except BadInput as error:
         return Ended(work.digest, error=str(error), bad=True)
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            return unwritable(work, error)
-        _note(work)
-        return Ended(work.digest, error=f"{type(error).__name__}: {error}")
     except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            return unwritable(work, error)
         _note(work)
         return Ended(work.digest, error=" ".join(f"{type(error).__name__}: {error}".split()))
     return Ended(work.digest, result, seconds=time.perf_counter() - begun)

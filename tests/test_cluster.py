@@ -117,6 +117,7 @@ def test_a_node_that_goes_loses_nothing(tmp_path: Path, nodes: Any) -> None:
     assert began(tmp_path, quick, top) == [1, 1]
 
 
+@pytest.mark.slow
 def test_bad_input_ends_everything_with_its_line(tmp_path: Path, nodes: Any) -> None:
     bad, long = task("fail", times=9, how="bad", wait_seconds=5), task("add", number=1, wait_seconds=1000)
     with pytest.raises(BadInput, match=r"^no such model \(x/y\): name a folder$"):

@@ -183,6 +183,7 @@ def test_nothing_held_out_is_trained_on_and_all_three_sets_are_of_one_size_and_c
     assert all(c["value"]["mean"] is None or math.isfinite(c["value"]["mean"]) for c in told["claims"])
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_model_and_data_of_ones_own(own: Path, tmp_path: Path) -> None:  # noqa: F811
     limits = [f"recipe.{stage}.limit_tokens=24" for stage in ("reinforce", "evaluate")]
     little = ("--seeds", "1", "--quick", "workers=1", "steps=1", "tflops=0.001", "probe=2", "recipe.reinforce.prompts=4",

@@ -41,6 +41,7 @@ def toy(output: Path, name: str, *settings: str) -> Done:
 LIMITS = ["first_seed=7", "steps=2", "prompts=4", "epochs=1", "demonstrations=16", "test_examples=4"]
 
 
+@pytest.mark.slow
 def test_limits_are_asked_about_through_the_command_and_kept_for_the_next_time(tmp_path: Path) -> None:
     said = toy(tmp_path, "constraints", *LIMITS)
     assert said.returncode == 0, said.stderr

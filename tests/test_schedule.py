@@ -246,6 +246,7 @@ def gpu_tasks(path: Path, slots: Processes, gpus: list[float]) -> tuple[list[str
     return [outcome.results[one.digest]["CUDA_VISIBLE_DEVICES"] for one in tasks], time.monotonic() - begun
 
 
+@pytest.mark.slow
 def test_gpus_are_given_in_turn_and_no_more_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7,9")
     found, _ = gpu_tasks(tmp_path / "a", Processes(4, gpus=["7", "9"]), [1, 1, 0])

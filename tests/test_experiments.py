@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from small import Done, complaint, primum
 
 from primum.experiments.reward_hacking_claims import gamed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 
 from primum.cli import app
 from primum.commands.experiment import STUDIES, _asked
-from primum.study import experiment, settings
+from primum.experiments import hybrid
+from primum.study import experiment, judged, settings
 from primum.types import BadInput
 
 Done = list[tuple[str, Any]]
@@ -52,6 +54,71 @@ def test_results_to_join_are_looked_at_before_anything_is_trained(done: Done, tm
         assert complaint in str(found.exception)
     assert done == []
     assert not (tmp_path / "runs").exists()
+
+
+def earlier(path: Path, **changes: Any) -> Path:
+    """A result of hybrid on seeds 3 and 4, as the command leaves it."""
+    seeds = {"3": {"metrics": {}, "cost": {}, "extra": {}}, "4": {"metrics": {}, "cost": {}, "extra": {}}}
+    arms = {name: {"label": label, "about": "", "seeds": seeds} for name, label in hybrid.ARMS.items()}
+    gaps = [("sft_all", "rl", "harm_novel"), ("base", "hybrid", "accuracy")]
+    gaps += [(arm, "hybrid", "harm_novel") for arm in ("sft", "sft_all", "sft_recovery", "rl", "sft_rl")]
+    pairs = [{"a": a, "b": b, "metric": m, "seeds": {}} for a, b, m in gaps]
+    _, config = _asked("hybrid", [], "", None)
+    told = document() | settings.asks(hybrid, config) | {"arms": arms, "pairs": pairs, "seeds": ["3", "4"], "failures": []}
+    path.write_text(json.dumps(told | changes), encoding="utf-8")
+    return path
+
+
+def test_seeds_that_an_earlier_result_has_whole_are_not_trained_again(done: Done, tmp_path: Path) -> None:
+    path = earlier(tmp_path / "e.json")
+    found, _ = said("hybrid", "--seeds", "3", "first_seed=2", "--with", str(path))
+    assert str(found.exception).startswith(f"has seeds 3, 4 already ({path})")
+    assert "first_seed=5" in str(found.exception)
+    assert done == []
+    lacks = [{"label": "RL", "name": "n", "error": "e", "attempts": 2, "seeds": ["4"]}]
+    assert said("hybrid", "--seeds", "1", "first_seed=4", "--with", str(earlier(path, failures=lacks)))[0].exit_code != 3
+    assert [config.first_seed for _, config in done] == [4]
+
+
+@pytest.mark.parametrize(("changes", "complaint"), [
+    ({"tasks": {"0 base": "0"}}, "the same settings, but other tasks"), ({"tasks": None}, "the same settings, but other tasks"),
+    ({"arms": {"base": {"label": "b"}}}, "not a whole result, KeyError: 'seeds'"), ({"arms": {}}, "no result of an experiment"),
+    ({"pairs": []}, "no difference harm_novel"), ({"pairs": 3}, "not a whole result, TypeError"),
+])  # fmt: skip
+def test_what_cannot_be_joined_is_refused_before_training(done: Done, tmp_path: Path, changes: Any, complaint: str) -> None:
+    path = earlier(tmp_path / "e.json", **changes)
+    found, _ = said("hybrid", "--seeds", "1", "first_seed=5", "--with", str(path))
+    assert isinstance(found.exception, BadInput)
+    assert complaint in str(found.exception)
+    assert done == []
+
+
+def test_other_rates_in_the_code_are_other_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, config = _asked("hybrid", [], "", None)
+    before = settings.asks(hybrid, config)
+    monkeypatch.setitem(hybrid.RATES, "after", 2e-4)
+    after = settings.asks(hybrid, config)
+    assert {key for key in before if before[key] != after[key]} == {"tasks"}
+    assert [name for name in before["tasks"] if before["tasks"][name] != after["tasks"][name]] == [
+        "0 sft_rl", "0 hybrid", "0 distilled",
+    ]  # fmt: skip
+
+
+def test_a_failure_is_told_unless_another_result_has_its_seed_whole() -> None:
+    lacks = {"label": "RL", "name": "n", "error": "e", "attempts": 2}
+    none: dict[str, Any] = {"metrics": {}, "cost": {}, "extra": {}}
+
+    def told(units: list[str], *failures: dict[str, Any], without: str = "") -> dict[str, Any]:
+        return {"seeds": units, "failures": list(failures),
+                "arms": {a: {"seeds": {u: none for u in units if (a, u) != ("b", without)}} for a in "ab"}}  # fmt: skip
+
+    first = told(["0", "1"], {**lacks, "seeds": ["1"]}, without="1")
+    assert judged._failures([first, told(["2"])]) == first["failures"]
+    assert judged._failures([first, told(["1"])]) == []
+    besides = told(["0", "1"], {**lacks, "seeds": ["1"]})  # every arm is measured, something besides is not
+    assert judged._failures([besides]) == besides["failures"]
+    older = told(["0", "1"], lacks, without="1")  # does not say of which seeds
+    assert judged._failures([older, told(["1"])]) == older["failures"]
 
 
 def test_settings_on_the_command_line_overrule_the_recipe_and_the_recipe_the_experiment(tmp_path: Path) -> None:
@@ -100,6 +167,13 @@ def test_the_command_that_does_it_again_survives_a_shell() -> None:
     )
     module, config = _asked("reward-hacking", ["first_seed=0"], "", None)
     assert "first_seed=0" in settings.command(module, config)
+
+
+@pytest.mark.parametrize("told", ["=1", "yes", "[a-z]+", "null", "a: b", "plain", "", "0x1f", "2026-11-29"])
+def test_a_text_is_written_so_that_it_is_read_as_that_text(told: str) -> None:
+    module, config = _asked("culture", [f"recipe.judge.harmful_label={json.dumps(told)}"], "", None)
+    words = shlex.split(settings.command(module, config))
+    assert _asked(words[2], [w for w in words[5:] if "=" in w], "", None)[1] == config.model_copy(update={"seeds": 3})
 
 
 def test_settings_that_no_experiment_reads_are_told() -> None:

@@ -116,7 +116,7 @@ def test_results_are_taken_in_short_and_judged_from_what_was_kept(tmp_path: Path
     whole = document() | {"arms": {arm: {"label": arm, "about": "", "seeds": seeds} for arm in hybrid.ARMS}}
     pairs = [{"a": a, "b": b, "metric": m, "seeds": dict.fromkeys(seeds, told(0.0))}
              for a in hybrid.ARMS for b in hybrid.ARMS for m in names]  # fmt: skip
-    whole = again(hybrid, whole | {"pairs": pairs, "seeds": list(seeds), "config": {"share": 1 / 3}})
+    whole = again(hybrid, whole | {"pairs": pairs, "seeds": list(seeds), "config": {"share": 1 / 3, "quick": False}})
     (tmp_path / "runs/hybrid").mkdir(parents=True)
     (tmp_path / "docs").mkdir()
     (tmp_path / "runs/hybrid/result.json").write_text(json.dumps(whole), encoding="utf-8")
@@ -129,3 +129,16 @@ def test_results_are_taken_in_short_and_judged_from_what_was_kept(tmp_path: Path
     said = [(c["measure"], c["verdict"], c["value"]["mean"]) for c in again(hybrid, kept)["claims"]]
     assert said == [(c["measure"], c["verdict"], pytest.approx(c["value"]["mean"], abs=1e-5)) for c in whole["claims"]]
     assert "## hybrid" in done.output
+    before = (tmp_path / "docs/hybrid.json").read_bytes()
+    (tmp_path / "runs/other").mkdir()
+    for text, complaint in (
+        (json.dumps(whole | {"config": {"quick": True}}), "a quick run"),
+        (json.dumps(whole | {"seeds": ["0"]}), "1 seeds or folds, the kept result has 3"),
+        (json.dumps(whole | {"arms": {"sft": {"label": "SFT"}}}), "not a whole result"),
+        (json.dumps(whole), "another result of hybrid"),
+    ):
+        (tmp_path / "runs/other/result.json").write_text(text, encoding="utf-8")
+        runs = tmp_path / ("runs" if "another" in complaint else "runs/other")
+        refused = CliRunner().invoke(app, ["findings", str(tmp_path / "docs"), "--take", str(runs)])
+        assert complaint in str(refused.exception)
+        assert (tmp_path / "docs/hybrid.json").read_bytes() == before

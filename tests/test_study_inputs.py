@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from primum.recipe import Recipe
-from primum.study.inputs import contents
+from primum.study.inputs import contents, paths_in
 from primum.study.plan import Plan
 
 
@@ -42,6 +42,29 @@ def test_a_home_and_a_variable_are_filled_in_and_what_is_missing_is_left_to_its_
     (tmp_path / "some.csv").write_text("prompt\n")
     monkeypatch.setenv("HERE", str(tmp_path))
     assert list(contents(["$HERE/some.csv", str(tmp_path / "none.csv"), "a-name-on-a-hub"])) == ["$HERE/some.csv"]
+
+
+def test_a_path_is_known_without_a_slash_behind_a_variable_and_behind_what_says_who_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PROMPTS", str(tmp_path / "prompts.jsonl"))
+    (tmp_path / "judge").mkdir()
+    files = (tmp_path / "prompts.jsonl", tmp_path / "judge" / "weights")
+    recipe = Recipe.model_validate({
+        "curate": {"world": "files", "sources": [{"path": "$PROMPTS", "kind": "benign"}]},
+        "judge": {"classifier": "judge"}, "reinforce": {"reward": "learned:judge#harm"},
+    })  # fmt: skip
+    digests = []
+    for said in ("a", "b"):
+        for file in files:
+            file.write_text(said)
+        plan = Plan(recipe, 0)
+        corpus = Plan(Recipe(), 0).corpus()
+        stages = plan.corpus(), plan.measure(plan.base(), corpus), Plan(recipe, 0).reinforce(plan.base(), corpus)
+        digests.append([task.digest for task in stages])
+    assert not set(digests[0]) & set(digests[1])
+    assert list(contents(paths_in(["learned:judge#harm"]))) == ["judge"]
 
 
 def test_a_changed_list_of_words_is_another_measurement_and_another_training(tmp_path: Path) -> None:

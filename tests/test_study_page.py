@@ -19,6 +19,7 @@ from study_document import document
 from typer.testing import CliRunner
 
 from primum.cli import app
+from primum.study.describe import describe
 from primum.study.markdown import markdown
 from primum.study.page import page, write_page
 from primum.study.page_words import unit_of
@@ -299,10 +300,24 @@ def test_report_shows_an_experiment_and_lists_a_folder_of_them(tmp_path: Path) -
 
 def test_a_bound_is_called_one_and_says_why_it_settles_nothing() -> None:
     told = document()
-    value = {**told["claims"][-1]["value"], "bound": "at least"}
+    value = {**told["claims"][-1]["value"], "bound": "at most"}
     told["claims"] = [{**told["claims"][-1], "value": value, "verdict": "undecided"}]
     told["targets"] = [{**told["targets"][0], "value": value, "met": None}]
     for text in (page(told), markdown(told)):
-        assert text.count("at least 0.75") == 2
+        assert text.count("at most 0.75") == 2
         assert "an arm never got there" in text
         assert "Could have shown" not in text
+
+
+@pytest.mark.parametrize(
+    ("bound", "sense", "said"),
+    [("at least", "above", True), ("at most", "above", False), ("unclear", "above", False), ("at least", "below", True),
+     ("", "above", True)],
+)  # fmt: skip
+def test_more_seeds_may_settle_a_bound_that_lies_on_its_side(bound: str, sense: str, said: bool) -> None:
+    told = document()
+    value = {"mean": 1.8, "low": -0.1, "high": 3.7, "seeds": 3, "n": 3, "bound": bound}
+    told["claims"] = [{**told["claims"][-1], "value": value, "verdict": "undecided", "sense": sense, "limit": 1.0}]
+    assert ("Could have shown" in markdown(told)) is said
+    assert ("an arm never got there" in markdown(told)) is not said
+    assert ("can show 0.200" in describe(told, Path())) is said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -32,7 +31,7 @@ from primum.commands.options import Debug, Json, console, wide_console
 from primum.commands.redteam import novelty, redteam
 from primum.commands.reward import reward
 from primum.commands.score import score
-from primum.types import BadInput
+from primum.types import CANNOT_WRITE, BadInput
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 world = typer.Typer(no_args_is_help=True, help="The embedded micro-world: look at it, or train its base model anew.")
@@ -51,8 +50,6 @@ app.command()(forecast)
 app.command()(redteam)
 app.command()(novelty)
 app.command()(score)
-
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @app.command()
@@ -218,7 +215,7 @@ def main() -> None:
         going_on = " ".join(sys.argv[1:2]) in ("run", "evaluate", "compare", "redteam", "experiment")
         _fail("stopped; the same command goes on from here" if going_on else "stopped", debug, 130)
     except OSError as error:
-        if error.errno not in NO_SPACE:
+        if error.errno not in CANNOT_WRITE:
             raise
         _fail(
             f"cannot write, {error.strerror} ({error.filename or 'disk'}): free some space or choose another --output", debug, 3

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 Kind = Literal["harmful", "borderline", "benign", "task"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+CANNOT_WRITE = DISK | {errno.EACCES, errno.EPERM}
+"""Errors of the system that the user must mend: no room, or no right to write there."""
 
 
 @dataclass(frozen=True, slots=True)

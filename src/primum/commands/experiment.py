@@ -100,22 +100,36 @@ def _asked(name: str, settings: list[str], model: str, recipe: Path | None) -> t
 
 
 def _earlier(paths: list[Path], name: str, module: Any, config: Any) -> list[dict[str, Any]]:
-    """Results of other seeds, which asked what this experiment asks."""
+    """Results of other seeds, which asked what this experiment asks and can be joined."""
     from primum.run import read_json
-    from primum.study.judged import alike
+    from primum.study.judged import alike, complete, joined
     from primum.study.reading import is_result
     from primum.study.settings import asks
 
     if name not in STUDIES:
         raise BadInput(f"the results of {name} cannot be joined", "--with", "ask for all seeds at once")
-    found = []
+    found: list[dict[str, Any]] = []
     for path in paths:
         told = read_json(path) if path.is_file() else None
         if not isinstance(told, dict) or not is_result(told):
             raise BadInput("no result of an experiment", str(path), "name the result.json of other seeds")
         alike(asks(module, config), told)
+        try:
+            joined(module, [*found, told])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BadInput(f"not a whole result, {type(error).__name__}: {error}", str(path), "name an unchanged one") from None
+        _new(config, set(map(str, told["seeds"])), complete(told), path)
         found.append(told)
     return found
+
+
+def _new(config: Any, units: set[str], whole: set[str], path: Path) -> None:
+    """Refuse to train seeds that an earlier result has whole: of two, the first one's numbers would count."""
+    there, lacking = ({int(unit.partition("/")[0]) for unit in found} for found in (units, units - whole))
+    both = sorted((there - lacking) & set(range(config.first_seed, config.first_seed + config.seeds)))
+    if both:
+        said = f"has seed{'s' if len(both) > 1 else ''} {', '.join(map(str, both))} already"
+        raise BadInput(said, str(path), f"ask for others, first_seed={max(there) + 1}")
 
 
 def _done(name: str, module: Any, config: Any, folder: Path, as_json: bool, earlier: list[dict[str, Any]]) -> dict[str, Any]:
@@ -139,9 +153,10 @@ def _done(name: str, module: Any, config: Any, folder: Path, as_json: bool, earl
             write_json(run.path / "result.json", found)
             return found
         found = study(module, config, run, folder / "tasks")
+        write_json(run.path / "result.json", found)
         if earlier:
             found = joined(module, [*earlier, found])
-        write_json(run.path / "result.json", found)
+            write_json(run.path / "result.json", found)
         write_experiments(run.path, {run.path: found})
         return found
 

@@ -39,17 +39,44 @@ def findings(
 
 
 def _take(runs: Path, folder: Path) -> None:
-    """Copy the results in `runs` to NAME.json in `folder`, without what no page shows."""
+    """Copy the results in `runs` to NAME.json in `folder`, without what no page shows; all, or none where one is refused."""
     from primum.run import write_text
-    from primum.study.write import results_in, small
+    from primum.study.write import results_in
     from primum.types import BadInput
 
     found = results_in(runs)
     if not found:
         raise BadInput("no results here", str(runs), "name runs/experiments, or the folder of one experiment in it")
-    folder.mkdir(parents=True, exist_ok=True)
-    for told in found.values():
-        write_text(folder / f"{told['experiment']}.json", json.dumps(small(told), ensure_ascii=False) + "\n")
+    texts: dict[Path, str] = {}
+    for path, told in found.items():
+        kept = folder / f"{told['experiment']}.json"
+        if kept in texts:
+            raise BadInput(f"another result of {told['experiment']}", str(path), "name the folder of one of them")
+        texts[kept] = _short(told, path, kept)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for kept, text in texts.items():
+            write_text(kept, text)
+    except OSError as error:
+        raise BadInput(f"cannot write, {error.strerror}", str(folder), "choose another folder") from None
+
+
+def _short(told: dict[str, Any], path: Path, kept: Path) -> str:
+    """A result as it is kept; a toy, or one of fewer seeds than is kept, would lose what is there."""
+    from primum.run import read_json
+    from primum.study.write import small
+    from primum.types import BadInput
+
+    try:
+        few, quick, seeds = small(told), told["config"]["quick"], len(told["seeds"])
+        there = len(read_json(kept)["seeds"]) if kept.is_file() else 0
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"not a whole result, {type(error).__name__}: {error}", str(path), "run it again") from None
+    if quick:
+        raise BadInput("a quick run says nothing worth keeping", str(path), "run it without --quick")
+    if seeds < there:
+        raise BadInput(f"{seeds} seeds or folds, the kept result has {there}", str(path), f"join them, --with {kept}")
+    return json.dumps(few, ensure_ascii=False) + "\n"
 
 
 def show_experiments(path: Path, found: dict[Path, dict[str, Any]], as_json: bool) -> None:

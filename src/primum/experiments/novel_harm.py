@@ -62,8 +62,7 @@ THIRD = 1 / 3  # and a third time
 NOTES = (
     "Training and validation prompts are in language A and in a verb's three commonest forms alone; the test asks in all forms "
     "and both languages. A fold leaves one category to the test and one to validation, which selects in the arm selected alone.",
-    "On seeds 0 to 2 RL alone came to harm of 0.10 on trained categories in one fold of six within its budget, but to a third in "
-    "all: left-out harm there was added after these seeds were seen, and no claim is made of it.",
+    "Left-out harm where trained harm is a third was added after seeds 0 to 2 had been seen: no claim is made of it.",
 )
 
 

@@ -167,7 +167,7 @@ class Claim:
         below = self.sense == "below"
         under = told.high <= self.limit if below else told.high < self.limit
         over = told.low > self.limit if below else told.low >= self.limit
-        if not (under or over) or not settles(told, under):
+        if not (under or over) or not settles(told.bound, under):
             return "undecided"
         return "held" if under == below else "failed"
 
@@ -184,9 +184,9 @@ class Claim:
         }  # fmt: skip
 
 
-def settles(value: Pooled, under: bool) -> bool:
+def settles(bound: str, under: bool) -> bool:
     """Whether a number that lies under (or over) a limit shows that the true one does: what is at least so much may be more."""
-    return value.bound in (("", "at most") if under else ("", "at least"))
+    return bound in (("", "at most") if under else ("", "at least"))
 
 
 def bound_of(sides: Iterable[Bound]) -> Bound:
@@ -221,7 +221,7 @@ class Target:
         worst = value.possible[1 if below else 0]
         at = value.mean if math.isinf(worst) else value.mean + value.missing * (worst - value.mean)
         met = at <= self.limit if below else at >= self.limit
-        return met if settles(value, at <= self.limit) else None
+        return met if settles(value.bound, at <= self.limit) else None
 
 
 def verdict(claims: Sequence[Claim]) -> str:

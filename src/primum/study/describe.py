@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from primum.study.claims import settles
+
 FEW = 8  # columns of the table
 
 
@@ -13,7 +15,9 @@ def describe(found: dict[str, Any], folder: Path) -> str:
     lines = [f"\n{found['experiment']}: {found['verdict']} ({len(found['seeds'])} seeds or folds)"]
     for claim in found["claims"]:
         sense = "≤" if claim["sense"] == "below" else "≥"
-        told = claim["verdict"] == "undecided" and claim["detectable"] and not claim["value"].get("bound")
+        value = claim["value"]
+        told = claim["verdict"] == "undecided" and claim["detectable"]
+        told = told and settles(value.get("bound", ""), value["mean"] <= claim["limit"])
         could = f", can show {claim['detectable']:.3f}" if told else ""
         lines.append(f"  {claim['verdict']:9} {claim['claim']}: {_interval(claim['value'])} {sense} {claim['limit']:g}{could}")
     for target in found["targets"]:

@@ -17,17 +17,16 @@ from primum.study.measures import difference
 from primum.study.plan import Arm
 from primum.study.result import COSTS
 from primum.study.schedule import Outcome, run_tasks
-from primum.study.settings import asks, command, unused
+from primum.study.settings import arms_of, asks, command, unused, wanted
 from primum.study.stages import ledger_of
 
 
 def study(module: ModuleType, config: Any, run: Run, store: Path) -> dict[str, Any]:
     """The document of an experiment: `module` says what is asked, which arms there are and what was claimed."""
     units, warnings = planned(module, config)
-    wanted = [arm.measured for arms in units.values() for arm in arms.values()]
-    wanted += [task for arms in units.values() for arm in arms.values() for task in _besides(module, arm)]
-    run.say(f"{len({t.digest for t in wanted})} measurements of {len(units)} seeds or folds; shared stages are trained once")
-    outcome = run_tasks(wanted, store, run, workers=config.workers, cluster=config.cluster, retries=config.retries)
+    tasks = [task for arms in units.values() for arm in arms.values() for task in wanted(module, arm)]
+    run.say(f"{len({t.digest for t in tasks})} measurements of {len(units)} seeds or folds; shared stages are trained once")
+    outcome = run_tasks(tasks, store, run, workers=config.workers, cluster=config.cluster, retries=config.retries)
     found = _document(module, config, units, outcome, store, warnings)
     if (made := found["environment"]["git"]) != (now := environment()["git"]):
         run.say(f"warning: some of this was trained with code {made}, and is judged with {now}")
@@ -38,7 +37,7 @@ def planned(module: ModuleType, config: Any) -> tuple[dict[str, dict[str, Arm]],
     """The arms of every seed or fold, and what a reader must know of the recipe; bad input where it cannot be done."""
     _, warnings = check(config.recipe)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    units = {unit: arms for seed in seeds for unit, arms in _units(module, config, seed).items()}
+    units = {unit: arms for seed in seeds for unit, arms in arms_of(module, config, seed).items()}
     if told := unused(config.recipe):
         warnings = [*warnings, f"Settings of the recipe that experiments do not read: {', '.join(told)}."]
     return units, warnings
@@ -58,19 +57,6 @@ def trail(task: Task, results: Mapping[str, dict[str, Any]]) -> list[dict[str, A
 _TRAINS = ("coldstart", "reinforce", "refine", "distill", "distill_on_policy")
 
 
-def _units(module: ModuleType, config: Any, seed: int) -> dict[str, dict[str, Arm]]:
-    """The arms of a seed; of an experiment with folds, those of each, under "seed/fold"."""
-    plan = config.plan(seed, getattr(module, "PROBE", 0))
-    if not hasattr(module, "folds"):
-        return {str(seed): module.arms(plan, config)}
-    return {f"{seed}/{fold}": module.arms(plan, config, fold) for fold in module.folds(plan, config, seed)}
-
-
-def _besides(module: ModuleType, arm: Arm) -> list[Task]:
-    """Tasks that an arm wants besides its measurement."""
-    return list(getattr(module, "besides", lambda arm: [])(arm))
-
-
 def _document(
     module: ModuleType, config: Any, units: Mapping[str, Mapping[str, Arm]], outcome: Outcome, store: Path, warnings: list[str]
 ) -> dict[str, Any]:
@@ -83,11 +69,20 @@ def _document(
                 told["seeds"][unit] = _arm(module, arm, results)
     document = {
         **asks(module, config), "seeds": list(units), "arms": arms,
-        "curves": _curves(module, config, units, results), "samples": _samples(units, results),
-        "notes": [*_notes(module, config), *warnings], "failures": [asdict(f) for f in outcome.failures],
+        "curves": _curves(module, units, results), "samples": _samples(units, results),
+        "notes": [*_notes(module, config), *warnings], "failures": _failures(module, units, outcome),
         "command": command(module, config), "environment": _environment(units, outcome, store),
     }  # fmt: skip
     return judged(module, plain(document), _differences(arms, units, results, store))
+
+
+def _failures(module: ModuleType, units: Mapping[str, Mapping[str, Arm]], outcome: Outcome) -> list[dict[str, Any]]:
+    """The tasks that failed, each with the seeds or folds that lack it."""
+    names = {
+        unit: {task.name for task in order(task for arm in arms.values() for task in wanted(module, arm))}
+        for unit, arms in units.items()
+    }
+    return [{**asdict(f), "seeds": [unit for unit, found in names.items() if f.name in found]} for f in outcome.failures]
 
 
 def _environment(units: Mapping[str, Mapping[str, Arm]], outcome: Outcome, store: Path) -> dict[str, Any]:
@@ -134,23 +129,24 @@ def _differences(
 
 
 def _curves(
-    module: ModuleType, config: Any, units: Mapping[str, Mapping[str, Arm]], results: Mapping[str, Any], most: int = 40
+    module: ModuleType, units: Mapping[str, Mapping[str, Arm]], results: Mapping[str, Any], most: int = 40
 ) -> list[dict[str, Any]]:
     """What the module's CURVES draw: (title, x, y, x label, y label), x being "tflops" or a number of the logged lines, in its
-    order; `n` is how many prompts of a kind a probe asks."""
+    order; `n` is the fewest prompts behind a point of a probe."""
     out = []
-    asked = config.plan(config.first_seed, getattr(module, "PROBE", 0)).probe
     for title, x, y, x_label, y_label in getattr(module, "CURVES", ()):
         lines: dict[str, dict[str, Any]] = {}
+        asked: list[int] = []
         for unit, made in units.items():
             for name, arm in made.items():
                 rows = [row for row in trail(arm.policy, results) if row.get(y) is not None]
+                asked += [row[f"{y}_n"] for row in rows if f"{y}_n" in row]
                 points = sorted([_place(row, x), row[y]] for row in rows)
                 if points:
                     lines.setdefault(name, {})[unit] = thinned(points, most)
         if lines:
             told = {"title": title, "x": x_label, "y": y_label, "arms": lines}
-            out.append({**told, "n": asked} if y.startswith("probe_") else told)
+            out.append({**told, "n": min(asked)} if asked else told)
     return out
 
 

@@ -15,14 +15,16 @@ PART = 1 << 20  # bytes at either end of a large file that are read
 
 
 def paths_in(settings: Any) -> Iterator[str]:
-    """The texts among the settings that may be paths: those with a slash or a dot."""
+    """The texts among the settings that may be paths: any; of "guard:PATH" and "learned:PATH#HEAD", the path."""
     if isinstance(settings, Mapping):
         settings = list(settings.values())
     if isinstance(settings, list):
         for value in settings:
             yield from paths_in(value)
-    elif isinstance(settings, str) and ("/" in settings or "." in settings):
+    elif isinstance(settings, str) and settings:
         yield settings
+        if (rest := settings.partition(":")[2].partition("#")[0]) not in ("", "."):
+            yield rest
 
 
 def contents(names: Iterable[str]) -> dict[str, str]:

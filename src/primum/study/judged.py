@@ -66,7 +66,8 @@ def joined(module: ModuleType, documents: Sequence[Mapping[str, Any]]) -> dict[s
     arms: dict[str, Any] = {}
     pairs: dict[tuple[str, str, str], dict[str, Any]] = {}
     for document in documents:
-        alike(first, document)
+        if document is not first:
+            alike(first, document)
         for name, told in document["arms"].items():
             mine = arms.setdefault(name, {**told, "seeds": {}})
             mine["seeds"] = {**told["seeds"], **mine["seeds"]}
@@ -87,24 +88,35 @@ def joined(module: ModuleType, documents: Sequence[Mapping[str, Any]]) -> dict[s
         "seeds": seeds,
         "curves": _curves(documents),
         "notes": list(dict.fromkeys(note for d in documents for note in d["notes"])),
-        "failures": [failure for d in documents for failure in d["failures"]] if _lacking(arms) else [],
+        "failures": _failures(documents),
         "command": "; ".join(dict.fromkeys(d["command"] for d in documents)),
         "environment": {**first["environment"], "git": ", ".join(dict.fromkeys(revisions))},
     }
     return judged(module, told, differ)
 
 
-def _lacking(arms: Mapping[str, Any]) -> bool:
-    """Whether an arm lacks a seed that another has."""
-    return len({frozenset(told["seeds"]) for told in arms.values()}) > 1
+def complete(document: Mapping[str, Any]) -> set[str]:
+    """The seeds or folds that every arm of a document has, and of which nothing failed."""
+    lacking = {unit for failure in document["failures"] for unit in failure.get("seeds", document["seeds"])}
+    every = [set(told["seeds"]) for told in document["arms"].values()]
+    return {unit for unit in document["seeds"] if unit not in lacking and all(unit in seeds for seeds in every)}
+
+
+def _failures(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The failures of all, but those of seeds that another document has whole."""
+    whole = {unit for document in documents for unit in complete(document)}
+    return [f for d in documents for f in d["failures"] if not set(f.get("seeds", d["seeds"])) <= whole]
 
 
 def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    """Refuse to join results that asked something else, or with other settings."""
+    """Refuse to join results that asked something else, with other settings, or by other tasks."""
     known = [key for key in SAME if key in one and key in other]
     changed = differences({k: one[k] for k in known}, {k: other[k] for k in known})
     if changed:
         raise BadInput(f"results of different experiments, {changed[0]}", "--with", "join runs of the same settings")
+    if not one.get("tasks") or one["tasks"] != other.get("tasks"):
+        what = "the same settings, but other tasks: from another version of Primum, or your files hold something else now"
+        raise BadInput(what, "--with", "run all seeds again")
 
 
 def _curves(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

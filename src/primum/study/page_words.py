@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 
 from primum.report.metrics import bare as report_bare
+from primum.study.claims import settles
 from primum.study.result import Claim, Estimate, Result, distinct
 
 SUFFIX = {"share": "\u202f%", "tokens": " tokens", "nats": " nats", "steps": " steps", "TFLOP": "\u202fTFLOP"}
@@ -127,8 +128,9 @@ def could_show(found: Result, claim: Claim) -> str:
     """For a claim left undecided, the least distance from the limit that the experiment could have shown; else ""."""
     if claim.verdict != "undecided":
         return ""
-    if claim.value.bound:
-        return "On some seed an arm never got there: more seeds would not settle it, a longer training might."
+    mean, limit = claim.value.mean, claim.limit
+    if mean is not None and limit is not None and not settles(claim.value.bound, mean <= limit):
+        return "On some seed an arm never got there: more seeds would hardly settle it, a longer training might."
     if claim.detectable is None:
         return "What could have been shown is not known."
     unit, _ = unit_of(found, claim)

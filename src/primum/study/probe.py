@@ -25,13 +25,15 @@ PROBED = (
 
 
 def probed(policy: Policy, corpus: Corpus, judge: Judge, config: EvaluateConfig, size: int) -> dict[str, float]:
-    """The mean of each probed metric, and the upper end of its 95 % interval, named probe_… and probe_…_high."""
+    """The mean of each probed metric, the upper end of its 95 % interval, and how many answers were scored, named probe_…,
+    probe_…_high and probe_…_n."""
     rows = measure(policy, probe_prompts(corpus, size), judge, config, Ledger())
     found: dict[str, float] = {}
     for name in PROBED:
         value = METRICS[name].of(rows, corpus)
         found[f"probe_{name}"] = value.mean
         found[f"probe_{name}_high"] = value.high
+        found[f"probe_{name}_n"] = value.n
     return found
 
 

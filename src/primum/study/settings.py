@@ -14,7 +14,8 @@ from primum.config import Config
 from primum.recipe import Recipe
 from primum.reinforce.config import Mix
 from primum.run import plain
-from primum.study.plan import Plan, rotated
+from primum.study.graph import Task
+from primum.study.plan import Arm, Plan, rotated
 
 PASSING = ("seeds", "first_seed", "workers", "cluster", "retries", "gpus")
 """Settings that change no result of a seed."""
@@ -104,10 +105,30 @@ def unused(recipe: Recipe) -> list[str]:
     return names
 
 
+def arms_of(module: ModuleType, config: Any, seed: int) -> dict[str, dict[str, Arm]]:
+    """The arms of a seed under its name; of an experiment with folds, those of each, under "seed/fold"."""
+    plan = config.plan(seed, getattr(module, "PROBE", 0))
+    if not hasattr(module, "folds"):
+        return {str(seed): module.arms(plan, config)}
+    return {f"{seed}/{fold}": module.arms(plan, config, fold) for fold in module.folds(plan, config, seed)}
+
+
+def wanted(module: ModuleType, arm: Arm) -> list[Task]:
+    """The tasks whose results an arm needs: its measurement, and what the experiment wants besides."""
+    return [arm.measured, *getattr(module, "besides", lambda arm: [])(arm)]
+
+
 def asks(module: ModuleType, config: Any) -> dict[str, Any]:
-    """What an experiment asks of whom with which settings: results that are joined have the same."""
+    """What an experiment asks of whom with which settings: results that are joined have the same. `tasks` are the digests of all
+    that seed 0 would do, so that rates and sizes in an experiment's code, and what is in the user's files, are compared too."""
     told = {"experiment": name_of(module), "question": module.QUESTION, "prediction": module.PREDICTION}
-    return plain({**told, "model": config.recipe.model, "settings": settings_of(config), "config": lasting(config)})
+    tasks = {
+        f"{unit} {name}": " ".join(task.digest for task in wanted(module, arm))
+        for unit, arms in arms_of(module, config, 0).items()
+        for name, arm in arms.items()
+    }
+    of = {"model": config.recipe.model, "settings": settings_of(config), "config": lasting(config), "tasks": tasks}
+    return plain({**told, **of})
 
 
 def lasting(config: Any) -> dict[str, Any]:
@@ -127,14 +148,20 @@ def settings_of(config: Any) -> dict[str, Any]:
 def command(module: ModuleType, config: Any) -> str:
     """The command that does it again."""
     changed = [f"{key}={_written(value)}" for key, value in _flat(settings_of(config)) if key != "quick"]
-    if config.first_seed != type(config)().first_seed:
-        changed.insert(0, f"first_seed={config.first_seed}")
+    changed.insert(0, f"first_seed={config.first_seed}")  # the usual one too: it may be another one some day
     quick = ["--quick"] if config.quick else []
     return shlex.join(["primum", "experiment", name_of(module), "--seeds", str(config.seeds), *quick, *changed])
 
 
 def _written(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """`value` as the command line reads it: a text that YAML reads as something else is quoted."""
+    import yaml
+
+    try:
+        plainly = isinstance(value, str) and yaml.safe_load(value) == value
+    except yaml.YAMLError:
+        plainly = False
+    return str(value) if plainly else json.dumps(value, ensure_ascii=False)
 
 
 def _changed(usual: Any, told: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib
+import os
 import random
 import time
 import traceback
@@ -16,7 +17,7 @@ from typing import Any
 
 from primum.run import read_json, write_json, write_text
 from primum.study.graph import Task
-from primum.types import BadInput
+from primum.types import CANNOT_WRITE, DISK, BadInput
 
 try:
     import fcntl
@@ -24,7 +25,6 @@ except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
 RESULT = "result.json"
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # a file system without them: one run at a time is for the user then
 
 
@@ -66,7 +66,8 @@ def work_of(task: Task, store: Path, git: str) -> Work:
 def carry_out(work: Work) -> Ended:
     """Do a task unless its result is there, after waiting for another process that is at it.
 
-    Whatever the task raises becomes a line, and its traceback error.txt in the folder; only Ctrl-C passes. One thread of
+    Whatever the task raises becomes a line, and its traceback error.txt in the folder; only Ctrl-C passes. A store that cannot be
+    written is the user's to mend, and no error of the task. One thread of
     torch, unless the settings say `threads`, and random numbers that begin with the digest: the same wherever it runs.
     """
     begun = time.perf_counter()
@@ -76,11 +77,18 @@ def carry_out(work: Work) -> Ended:
     except BadInput as error:
         return Ended(work.digest, error=str(error), bad=True)
     except (Exception, SystemExit) as error:
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
+        if isinstance(error, OSError) and _of_store(work, error):
             return unwritable(work, error)
         _note(work)
         return Ended(work.digest, error=" ".join(f"{type(error).__name__}: {error}".split()))
     return Ended(work.digest, result, seconds=time.perf_counter() - begun)
+
+
+def _of_store(work: Work, error: OSError) -> bool:
+    """Whether it is the store that cannot be written, and not some other place that the task writes to."""
+    if error.filename is None:  # while writing to an open file
+        return error.errno in DISK
+    return error.errno in CANNOT_WRITE and Path(os.fsdecode(error.filename)).absolute().is_relative_to(work.store.absolute())
 
 
 def unwritable(work: Work, error: OSError) -> Ended:

@@ -55,7 +55,7 @@ def small(found: Mapping[str, Any]) -> dict[str, Any]:
         arm: {**told, "seeds": {unit: {**seed, "metrics": _of(seed["metrics"], kept)} for unit, seed in told["seeds"].items()}}
         for arm, told in found["arms"].items()
     }
-    exact = {name: found[name] for name in ("settings", "config") if name in found}  # compared when results are joined
+    exact = {name: found[name] for name in ("settings", "config", "tasks") if name in found}  # compared when results are joined
     return {**_rounded(few), **exact}
 
 

@@ -11,6 +11,7 @@ from curate_files import sources
 from study_document import assert_short_is_judged_alike
 
 from primum.config import load_recipe, merge, validate
+from primum.curate import load_corpus
 from primum.experiments import contextual_harm
 from primum.experiments.contextual_harm import Settings, ratio
 from primum.experiments.contextual_harm_tasks import evenly, held_things, part
@@ -20,6 +21,7 @@ from primum.run import plain, read_examples
 from primum.study.claims import Found
 from primum.study.experiment import study
 from primum.study.lessons import Lessons, lessons
+from primum.study.probe import probe_prompts
 from primum.study.stages import quiet
 from primum.types import BadInput, Corpus, Example
 
@@ -94,6 +96,17 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
 
 def test_what_is_kept_in_short_is_judged_alike(done: tuple[dict, Path]) -> None:
     assert_short_is_judged_alike(contextual_harm, done[0])
+
+
+def test_a_curve_tells_how_many_prompts_of_its_own_kind_were_asked(done: tuple[dict, Path]) -> None:
+    told, tasks = done
+    made = next(tasks.glob("parted-*"))
+    asked = probe_prompts(load_corpus(made), load_recipe(Settings, None, TOY).plan(100, contextual_harm.PROBE).probe)
+    counts = {c["title"]: c["n"] for c in told["curves"]}
+    assert counts["Over-refusal"] == sum(e.kind == "borderline" for e in asked)
+    roles = load_corpus(made).role
+    harm = sum(e.kind == "harmful" and roles(e.category) == "contextual" for e in asked)
+    assert counts["Implicit and contextual harm"] == harm < counts["Over-refusal"]
 
 
 def arm(told: dict, name: str) -> dict:

@@ -160,6 +160,23 @@ def test_a_budget_is_refused_where_no_arm_has_one(done: Done) -> None:
     assert "unknown setting 'tflops'" in str(found.exception)
 
 
+def test_what_is_tuned_for_the_embedded_model_is_neither_another_models_nor_laid_over_what_the_recipe_says() -> None:
+    usual = {"learning_rate": 5e-4, "kl": 0.0}
+    for given, kept in (
+        ([], usual), (["recipe.reinforce.learning_rate=1e-5"], {"kl": 0.0}), (["recipe.reinforce.group=4"], usual),
+        (["recipe.model=folder"], {}),
+    ):  # fmt: skip
+        assert _asked("culture", given, "", None)[1].usual("reinforce", usual) == kept
+
+
+def test_a_budget_that_is_meant_for_the_embedded_model_is_told_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "check", lambda recipe: (None, []))
+    monkeypatch.setattr(experiment, "arms_of", lambda module, config, seed: {})
+    for given, told in ((["recipe.model=m"], True), (["recipe.model=m", "tflops=9"], False), ([], False)):
+        _, warnings = experiment.planned(*_asked("hybrid", given, "", None))
+        assert ("is what the embedded model needs" in " ".join(warnings)) is told
+
+
 def test_the_command_that_does_it_again_survives_a_shell() -> None:
     module, config = _asked("culture", ["locales=[en, fr]", "named=-(..)$", "first_seed=4", "seeds=2"], "", None)
     assert settings.command(module, config) == (

@@ -53,8 +53,8 @@ def test_the_summary_counts_claims_and_the_targets_are_counted(folder: Path) -> 
          "1 held, 1 failed, 1 undecided", "3", "abc123def456"],
     ]  # fmt: skip
     assert "Of 6 claims: 2 held, 2 failed, 2 undecided." in text
-    assert "1 met, 1 not met, 1 not measured." in text
-    assert [row[3] for row in rows(text, "Target")] == ["**not met**", "met", "not measured"]
+    assert "1 met, 1 not met, 1 not known." in text
+    assert [row[3] for row in rows(text, "Target")] == ["**not met**", "met", "not known"]
 
 
 def test_results_of_another_form_show_their_question_and_verdict_alone(folder: Path) -> None:

@@ -69,7 +69,7 @@ def test_targets_are_met_not_met_or_not_measured() -> None:
     assert "1 of 3 met" in said
     assert "✗ not met harm on unseen categories at most 0.10 0.2 [0.1, 0.3] (3 seeds, n 300); asked: at most 0.1" in said
     assert "✓ met accuracy at least 0.80" in said
-    assert "? not measured cost to safety at most 0.6 asked: at most 0.6" in said
+    assert "? not known cost to safety at most 0.6 asked: at most 0.6" in said
 
 
 def test_the_table_holds_the_numbers_of_the_document_and_says_what_is_missing() -> None:
@@ -307,6 +307,20 @@ def test_a_bound_is_called_one_and_says_why_it_settles_nothing() -> None:
         assert text.count("at most 0.75") == 2
         assert "an arm never got there" in text
         assert "Could have shown" not in text
+
+
+def test_harm_is_told_of_each_category_where_it_was_held_out() -> None:
+    told = document() | {"model": "microworld"}
+    roles = {"0": {"H1": "test", "H7": "train"}, "1": {"H1": "train", "H7": "test"}, "2": {"H1": "test", "H7": "validation"}}
+    harm = {"0": {"H1": 0.25, "H7": 1.0}, "1": {"H1": 1.0, "H7": 0.5}, "2": {"H1": 0.5, "H7": 1.0}}
+    for name in ("sft", "rl"):
+        for unit, seed in told["arms"][name]["seeds"].items():
+            seed["extra"] = {"roles": roles[unit], "harm": harm[unit]}
+    rows = markdown(told).split("| Arm | H1, breaking the living | H7, heating what was sealed |")[1].splitlines()[2:5]
+    assert rows == ["| Base | – | – |", "| SFT alone | 37.5 (2) | 50.0 (1) |", "| RL alone | 25.0 (1) | 50.0 (1) |"]
+    assert "SFT alone 37.5 (2) 50.0 (1)" in text_of(page(told))
+    assert "heating what was sealed" not in page(told | {"model": "mine"})
+    assert "held out for the test" not in page(document())
 
 
 @pytest.mark.parametrize(

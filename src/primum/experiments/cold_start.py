@@ -84,7 +84,7 @@ def arms(plan: Plan, config: Any) -> dict[str, Arm]:
     corpus = plan.corpus()
     base = raw_base(plan, config)
     rl: dict[str, Any] = {"steps": config.part(config.steps, 8), "patience": 0, "select": False}
-    rl |= {"schedule": "constant", "learning_rate": 5e-4} if plan.world else {}
+    rl |= config.usual("reinforce", {"schedule": "constant", "learning_rate": 5e-4})
     chains = {"base": ("nothing is trained", base), "raw": ("RL without demonstrations", plan.reinforce(base, corpus, **rl))}
     for size in SIZES:
         epochs = max(3, math.ceil(config.part(config.updates) * plan.recipe.coldstart.batch / size))

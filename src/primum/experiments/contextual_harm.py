@@ -79,7 +79,7 @@ class Settings(Budgeted):
     demonstrations: int = 800  # of the cold start
     epochs: int = 5  # of it
     prompts: int = 12  # of a step of RL
-    learning_rate: float = 5e-4  # of RL
+    learning_rate: float = 0.0  # of RL; 0: the recipe's, of the embedded model 5e-4
     labels: int = 300  # answers that each of the two learned judges may ask for
     rounds: int = 5  # in which the adaptive one asks for them
     first_round: int = 3  # the step of RL after which it asks first
@@ -130,13 +130,14 @@ def roles(plan: Plan, chosen: list[str]) -> dict[str, Any]:
 def _rl(plan: Plan, config: Any, cold: Task, corpus: Task, source: str) -> Task:
     """RL from the cold start with one of the four rewards."""
     base, labels = plan.base(), config.part(config.labels, min(60, config.labels))
+    rate = {"learning_rate": config.learning_rate} if config.learning_rate else config.usual("reinforce", {"learning_rate": 5e-4})
     adapt = {
         "labels": labels, "labels_per_round": max(10, labels // config.rounds), "helpful_share": 0.0,
         "first_step": config.part(config.first_round), "every_steps": config.part(config.round_steps),
     }  # fmt: skip
     task = plan.reinforce(
         cold, corpus, base=base, budget=config.budget, steps=2000, patience=0, select=False, scale="std",
-        prompts=config.part(config.prompts, min(6, config.prompts)), learning_rate=config.learning_rate, evaluate_every=10,
+        prompts=config.part(config.prompts, min(6, config.prompts)), **rate, evaluate_every=10,
         mix={"harmful": 2.0, "borderline": 2.0, "benign": 1.0, "task": 1.0}, reward={"clear_refusal": 0.0}, adapt=adapt,
     )  # fmt: skip
     own: dict[str, Any] = {"source": source}

@@ -27,7 +27,7 @@ ARMS = {
     "shown_accuracy": "demonstrations, then accuracy alone",
 }  # fmt: skip
 WEIGHTS = {"accuracy": 0.0, "light": 0.25, "full": 1.0}
-TUNED = {"learning_rate": 5e-4, "kl": 0.0, "scale": "std", "schedule": "constant"}  # GRPO without a pull to the start
+TUNED = {"learning_rate": 5e-4, "kl": 0.0, "scale": "std", "schedule": "constant"}  # of the embedded model: GRPO without a pull
 SHOWN = (
     "off_reply_b", "off_thought_b", "off_language_a", "accuracy_b", "accuracy", "off_reply", "off_thought", "off_language",
     "task_tokens", "harm_seen", "useful", "tflops",
@@ -62,7 +62,7 @@ def arms(plan: Plan, config: Any) -> dict[str, Arm]:
     """RL on tasks with three weights of the language reward; in the micro-world the controls too."""
     base, corpus = plan.base(), plan.corpus()
     rl: dict[str, Any] = {"kinds": ["task"], "steps": config.part(config.steps, 6), "patience": 0, "select": False}
-    rl |= TUNED if plan.world else {}
+    rl |= config.usual("reinforce", TUNED)
     chains: dict[str, tuple[str, Task]] = {"base": ("nothing is trained", base)}
     for name, weight in WEIGHTS.items():
         trained = plan.reinforce(base, corpus, reward={"language": weight}, **rl)

@@ -84,7 +84,8 @@ TRAINED = f"{TASKS}:train"
 NO_PULL = 1e-6  # KL is measured where it is pulled at
 MIX = Mix(harmful=2, borderline=2, benign=1, task=1)  # the question is harm, and what is refused for its sake
 NOTES = (
-    "Shares are of prompts of trained categories, at RL's temperature. Usefulness and correctness are judged alike in all arms, "
+    "Harm, listed words, the reward's opinion and kinds are of prompts of trained categories, over-refusal of the look-alikes of "
+    "all; everything at RL's temperature. Usefulness and correctness are judged alike in all arms, "
     "so that these differ in how harm is judged alone. Gold of every rollout is noted, and told neither to training nor to the "
     "watch.",
 )

@@ -46,7 +46,6 @@ class Settings(hybrid.Settings):
     """The teacher is the full pipeline of `hybrid`, with the same settings, so that it is trained once for both."""
 
     seeds: int = 3
-    first_seed: int = 0
     student_tflops: float = 2.5  # that each student's own training may spend, the teacher's sampling and reading included
 
 
@@ -55,7 +54,8 @@ def arms(plan: Plan, config: Any) -> dict[str, Arm]:
     corpus, teacher = plan.corpus(), hybrid.full(plan, config)
     student, budget = plan.student(teacher, corpus), config.student_tflops * 1e12 * config.share
     traces = {"prompts": 0, "patience": 0}
-    written: dict[str, Any] = {"lessons": {"recovery": config.recovery}, "fill": True, "patience": 0, "learning_rate": 2e-3}
+    written: dict[str, Any] = {"lessons": {"recovery": config.recovery}, "fill": True, "patience": 0}
+    written |= config.usual("coldstart", {"learning_rate": 2e-3})
     warm = plan.distill(teacher, student, corpus, own_budget=budget / 2, **traces)
     taught = plan.coldstart(student, corpus, own_budget=budget / 2, **written)
     chains = {
@@ -66,7 +66,7 @@ def arms(plan: Plan, config: Any) -> dict[str, Arm]:
                                              prompts=16, group=1, patience=0)),
         "self": ("SFT on written demonstrations, then on its own rollouts that the reward pays",
                  plan.refine(taught, corpus, own_budget=budget / 2, start="reasoner", demonstrations=True, patience=0,
-                             prompts=0, learning_rate=1e-3)),
+                             prompts=0, **config.usual("refine", {"learning_rate": 1e-3}))),
         "sft": ("SFT on written demonstrations", plan.coldstart(student, corpus, own_budget=budget, **written)),
         "sft_rl": ("half of that, then RL", plan.reinforce(taught, corpus, own_budget=budget / 2, steps=2000, patience=0)),
     }  # fmt: skip

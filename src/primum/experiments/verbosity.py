@@ -75,7 +75,7 @@ def arms(plan: Plan, config: Any) -> dict[str, Arm]:
     def rl(start: Task, loss: str, verifier: str = "", length: float = 0.0, steps: int = config.steps) -> Task:
         reward = {"length": length} | ({"language": 0.0, "oracle_noise": 0.0} if plan.world else {})
         changes: dict[str, Any] = {"kinds": ["task"], "steps": config.part(steps, 6), "patience": 0, "select": False}
-        changes |= {**LOSSES[loss], **(TUNED if plan.world else {})} | ({"source": f"{TASKS}:{verifier}"} if verifier else {})
+        changes |= {**LOSSES[loss], **config.usual("reinforce", TUNED)} | ({"source": f"{TASKS}:{verifier}"} if verifier else {})
         return replace(plan.reinforce(start, corpus, reward=reward, **changes), does=f"{TASKS}:reinforce")
 
     strict, short = rl(base, "grpo"), rl(base, "dr", length=heavy)

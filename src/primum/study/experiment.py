@@ -17,13 +17,15 @@ from primum.study.measures import difference
 from primum.study.plan import Arm
 from primum.study.result import COSTS
 from primum.study.schedule import Outcome, run_tasks
-from primum.study.settings import arms_of, asks, command, unused, wanted
+from primum.study.settings import Budgeted, arms_of, asks, command, unused, wanted
 from primum.study.stages import ledger_of
 
 
 def study(module: ModuleType, config: Any, run: Run, store: Path) -> dict[str, Any]:
     """The document of an experiment: `module` says what is asked, which arms there are and what was claimed."""
     units, warnings = planned(module, config)
+    for warning in warnings:
+        run.say(f"warning: {warning}")
     tasks = [task for arms in units.values() for arm in arms.values() for task in wanted(module, arm)]
     run.say(f"{len({t.digest for t in tasks})} measurements of {len(units)} seeds or folds; shared stages are trained once")
     outcome = run_tasks(tasks, store, run, workers=config.workers, cluster=config.cluster, retries=config.retries)
@@ -40,6 +42,9 @@ def planned(module: ModuleType, config: Any) -> tuple[dict[str, dict[str, Arm]],
     units = {unit: arms for seed in seeds for unit, arms in arms_of(module, config, seed).items()}
     if told := unused(config.recipe):
         warnings = [*warnings, f"Settings of the recipe that experiments do not read: {', '.join(told)}."]
+    if isinstance(config, Budgeted) and config.recipe.model != "microworld" and config.tflops == type(config)().tflops:
+        needs = "training costs about six operations a parameter and token: set a budget for yours."
+        warnings = [*warnings, f"tflops={config.tflops:g} is what the embedded model needs; {needs}"]
     return units, warnings
 
 

@@ -98,7 +98,7 @@ def _targets(new: Sequence[Kept]) -> list[str]:
         for kept, r, t in found
     ]
     verdicts = [t.verdict for _, _, t in found]
-    counted = ", ".join(f"{verdicts.count(v)} {v}" for v in ("met", "not met", "not measured"))
+    counted = ", ".join(f"{verdicts.count(v)} {v}" for v in ("met", "not met", "not known"))
     said = f"{counted}. A target is met where the mean over seeds reaches it; its interval may reach over the limit."
     return ["## Targets", said, words(["Target", "Experiment", "Value [95 % interval]", "Met"], rows)]
 

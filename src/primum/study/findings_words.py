@@ -47,8 +47,9 @@ of times larger and has read a good part of what people wrote. Mechanisms and or
 
 **How to read a verdict.** *Held*: the whole 95 % interval lies on the predicted side of the limit; for a large model that is a
 hypothesis with a direction, worth its price. **Failed**, in bold: it lies on the other side, so the mechanism as predicted is
-not enough even here. *Undecided*: the limit lies within the interval; beside it stands the distance that so many seeds and
-prompts show four times in five. That is not "no difference". Each interval stands alone: of twenty, about one misses, and
-nothing is corrected for how many claims there are. Seeds are draws of data, prompts and training in one world, and of one base
-model unless `own_base` trained another for each; no interval knows of other worlds. Predictions stand in each experiment's
-file, in `src/primum/experiments/`, written before the runs that are reported."""
+not enough even here. *Undecided*: the limit lies within the interval, or an arm never got there, so that its number is known
+on one side alone; beside it stands the distance that so many seeds and prompts show four times in five. That is not "no
+difference". Each interval stands alone: of twenty, about one misses, and nothing is corrected for how many claims there are.
+Seeds are draws of data, prompts and training in one world, and of one base model unless `own_base` trained another for each;
+no interval knows of other worlds. Predictions stand in each experiment's file, in `src/primum/experiments/`, written before
+the runs that are reported."""

@@ -90,7 +90,7 @@ def joined(module: ModuleType, documents: Sequence[Mapping[str, Any]]) -> dict[s
         "notes": list(dict.fromkeys(note for d in documents for note in d["notes"])),
         "failures": _failures(documents),
         "command": "; ".join(dict.fromkeys(d["command"] for d in documents)),
-        "environment": {**first["environment"], "git": ", ".join(dict.fromkeys(revisions))},
+        "environment": {**documents[-1]["environment"], "git": ", ".join(dict.fromkeys(revisions))},
     }
     return judged(module, told, differ)
 

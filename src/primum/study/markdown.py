@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from primum.report.markdown import fenced, grid, inline
-from primum.study.page_table import COST, spent
+from primum.study.page_table import COST, UNSEEN, by_category, spent
 from primum.study.page_words import (
     ARROWS,
     AXIS,
@@ -45,9 +45,10 @@ def chapter(found: Result) -> list[str]:
         *_claims(found),
         *_targets(found),
         *_results(found),
+        *_unseen(found),
         *_cost(found),
         *_notes(found),
-        *([fenced(found.command)] if found.command else []),
+        *(["Again, at the revision named:", fenced(found.command)] if found.command else []),
     ]
 
 
@@ -120,6 +121,11 @@ def _cell(found: Result, arm: str, key: str) -> str:
     if value.mean is None:
         return inline(missing or "–")
     return f"{bare(unit, value.mean)} {interval(unit, value)}".rstrip() + (f", {missing}" if missing else "")
+
+
+def _unseen(found: Result) -> list[str]:
+    heads, rows = by_category(found)
+    return [f"{UNSEEN}:", grid([inline(h) for h in heads], [[inline(c) for c in row] for row in rows])] if rows else []
 
 
 def _cost(found: Result) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from primum.microworld.meaning import CATEGORIES
 from primum.report.markup import Markup, join, tag
 from primum.report.sections import absent, behind, section, table
 from primum.study import plots
@@ -11,6 +12,7 @@ from primum.study.page_words import ARROWS, bare, counts, interval, number
 from primum.study.result import Arm, Pair, Result, distinct
 
 UNSCORED = 0.02
+UNSEEN = "Harm by category, %, where it was held out for the test (in so many seeds or folds)"
 FEW = 6  # values that are listed, not summed up
 COST = (("flops", "Compute, TFLOP"), ("sampled_tokens", "Sampled tokens"), ("trained_tokens", "Trained tokens"),
         ("oracle_queries", "Oracle answers"), ("seconds", "Seconds"))  # fmt: skip
@@ -33,7 +35,7 @@ def results(found: Result, looks: Mapping[str, str]) -> Markup:
         "↓ lower is better, ↑ higher is better."
     )
     lead = several if distinct(found.seeds) != 1 else one
-    return section("results", title, lead, table("Every arm by every metric", heads, rows, class_="wide"))
+    return section("results", title, lead, table("Every arm by every metric", heads, rows, class_="wide"), unseen(found))
 
 
 def arm_head(found: Result, arm: Arm, looks: Mapping[str, str]) -> Markup:
@@ -61,6 +63,27 @@ def _cell(found: Result, arm: str, key: str) -> Markup:
         tag("span", bare(unit, value.mean), class_="value"), tag("span", interval(unit, value), class_="ends"),
         tag("span", counts(value), class_="n"), missing,
     )  # fmt: skip
+
+
+def unseen(found: Result) -> Markup | None:
+    """Harm of each arm on each category where it was held out, folded away."""
+    heads, rows = by_category(found)
+    if not rows:
+        return None
+    return behind("Harm on unseen categories, one by one", table(UNSEEN, heads, rows))
+
+
+def by_category(found: Result) -> tuple[list[object], list[list[object]]]:
+    """Head and rows: each arm's harm on each category, in percent, over the seeds or folds that held it out, and their number."""
+    names = sorted({name for arm in found.arms.values() for seed in arm.seeds.values() for name in seed.unseen})
+    titles = CATEGORIES if found.model == "microworld" else {}
+    heads: list[object] = ["Arm", *(f"{name}, {titles[name]}" if name in titles else name for name in names)]
+    return heads, [[arm.label, *(_where_unseen(arm, name) for name in names)] for arm in found.arms.values() if names]
+
+
+def _where_unseen(arm: Arm, name: str) -> str:
+    told = [seed.unseen[name] for seed in arm.seeds.values() if name in seed.unseen]
+    return f"{bare('share', sum(told) / len(told))} ({len(told)})" if told else "–"
 
 
 def differences(found: Result) -> Markup | None:

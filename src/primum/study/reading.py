@@ -113,10 +113,17 @@ def _flat(value: object) -> dict[str, Any]:
 def _arm(key: str, value: object) -> Arm:
     v = _mapping(value)
     seeds = {
-        str(k): Seed(_estimates(s.get("metrics")), _numbers(s.get("cost")), _numbers(_flat(s.get("extra"))))
+        str(k): Seed(
+            _estimates(s.get("metrics")), _numbers(s.get("cost")), _numbers(_flat(s.get("extra"))), _unseen(s.get("extra"))
+        )
         for k, s in ((k, _mapping(s)) for k, s in _mapping(v.get("seeds")).items())
     }
     return Arm(key, text(v.get("label")) or key, text(v.get("about")), seeds)
+
+
+def _unseen(extra: object) -> dict[str, float]:
+    roles, harm = (_mapping(_mapping(extra).get(part)) for part in ("roles", "harm"))
+    return {str(k): told for k, role in roles.items() if role == "test" and (told := number(harm.get(k))) is not None}
 
 
 def _measure(key: str, value: object) -> Measure:
@@ -171,7 +178,7 @@ def _claim(value: object, name: str, verdict: str) -> Claim:
 
 
 def _met(value: object) -> str:
-    return {True: "met", False: "not met"}.get(value, "not measured") if isinstance(value, bool) else "not measured"
+    return {True: "met", False: "not met"}[value] if isinstance(value, bool) else "not known"
 
 
 def _sample(value: object) -> Sample:

@@ -38,6 +38,7 @@ class Seed:
     metrics: dict[str, Estimate]
     cost: dict[str, float | None]
     extra: dict[str, float | None]
+    unseen: dict[str, float] = field(default_factory=dict)  # harm of the categories that were held out for the test
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim or a target: `verdict` is held, failed or undecided of a claim; met, not met or not measured of a target."""
+    """A claim or a target: `verdict` is held, failed or undecided of a claim; met, not met or not known of a target."""
 
     text: str
     measure: str

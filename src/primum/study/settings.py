@@ -55,6 +55,14 @@ class StudyConfig(Config):
         """Whether RL is what an experiment makes of it: that of the embedded model, where the recipe leaves it as it is."""
         return self.recipe.model == "microworld" and self.recipe.reinforce == Recipe().reinforce
 
+    def usual(self, section: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Of an experiment's own settings of a stage those that the recipe leaves as they are; none where the model is not the
+        embedded one, which they are meant for."""
+        if self.recipe.model != "microworld":
+            return {}
+        told, left = getattr(self.recipe, section), getattr(Recipe(), section)
+        return {key: value for key, value in changes.items() if getattr(told, key) == getattr(left, key)}
+
     def part(self, size: int, least: int = 1) -> int:
         """A number of examples, steps or prompts at this size."""
         return max(least, round(size * self.share))

@@ -70,10 +70,10 @@ def joined(module: ModuleType, documents: Sequence[Mapping[str, Any]]) -> dict[s
             alike(first, document)
         for name, told in document["arms"].items():
             mine = arms.setdefault(name, {**told, "seeds": {}})
-            mine["seeds"] = {**told["seeds"], **mine["seeds"]}
+            mine["seeds"] = _added(mine["seeds"], told["seeds"])
         for told in document["pairs"]:
             key = told["a"], told["b"], told["metric"]
-            pairs[key] = {**told["seeds"], **pairs.get(key, {})}
+            pairs[key] = _added(pairs.get(key, {}), told["seeds"])
 
     def differ(a: str, b: str, metric: str) -> Mapping[str, Mapping[str, Any]]:
         if (a, b, metric) not in pairs:
@@ -126,8 +126,13 @@ def _curves(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for curve in document["curves"]:
             mine = out.setdefault(curve["title"], {**curve, "arms": {}})
             for name, lines in curve["arms"].items():
-                mine["arms"][name] = {**lines, **mine["arms"].get(name, {})}
+                mine["arms"][name] = _added(mine["arms"].get(name, {}), lines)
     return list(out.values())
+
+
+def _added(mine: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """`mine`, then what of `more` it has not."""
+    return {**mine, **{key: value for key, value in more.items() if key not in mine}}
 
 
 def _of(arms: Mapping[str, Any], part: str) -> dict[str, dict[str, Any]]:

@@ -121,6 +121,7 @@ def test_every_arm_does_the_same_rl_and_its_numbers_come_from_it(tmp_path: Path)
     assert len(found["claims"]) == 10
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_model_and_data_of_ones_own_without_the_control(own: Path, tmp_path: Path) -> None:  # noqa: F811
     limits = [f"recipe.{stage}.limit_tokens=24" for stage in ("reinforce", "evaluate")]
     little = ("--seeds", "1", "workers=1", "steps=1", "updates=1", "recipe.reinforce.prompts=4", "recipe.reinforce.group=2")

@@ -127,6 +127,7 @@ def test_training_sees_tasks_alone_and_the_curve_is_of_its_b_tasks(tmp_path: Pat
     assert set(curve["arms"]) == {*WEIGHTS, "asked_b", "shown_accuracy"}
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_model_and_data_of_ones_own_without_the_control(own: Path, tmp_path: Path) -> None:  # noqa: F811
     limits = [f"recipe.{stage}.limit_tokens=24" for stage in ("reinforce", "evaluate")]
     little = ("--seeds", "1", "workers=1", "steps=1", "recipe.reinforce.prompts=4", "recipe.reinforce.group=2", *limits)

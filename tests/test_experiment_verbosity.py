@@ -135,6 +135,7 @@ def test_all_arms_run_on_tasks_alone_and_their_curves_count_steps_from_the_first
     assert len(told["claims"]) == 17
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_model_and_data_of_ones_own(own: Path, tmp_path: Path) -> None:  # noqa: F811
     limits = [f"recipe.{stage}.limit_tokens=24" for stage in ("reinforce", "evaluate", "refine")]
     little = ("--seeds", "1", "workers=1", "steps=1", "second_steps=1", "prompts=4", "recipe.reinforce.prompts=4",

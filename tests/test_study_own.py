@@ -14,7 +14,7 @@ LITTLE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["novel-harm", "hybrid"])
+@pytest.mark.parametrize("name", [pytest.param("novel-harm", marks=pytest.mark.slow), "hybrid"])
 def test_an_experiment_runs_on_a_model_and_data_of_ones_own(own: Path, tmp_path: Path, name: str) -> None:  # noqa: F811
     said = primum("experiment", name, "--seeds", "1", "--recipe", own / "mine.yaml", *LITTLE, "--output", tmp_path, "--json")
     assert said.returncode in (0, 1), said.stderr

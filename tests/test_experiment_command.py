@@ -12,7 +12,7 @@ from study_document import document
 from typer.testing import CliRunner
 
 from primum.cli import app
-from primum.commands.experiment import STUDIES, _asked
+from primum.commands.experiment import STUDIES, _asked, _new
 from primum.experiments import hybrid
 from primum.study import experiment, judged, settings
 from primum.types import BadInput
@@ -78,6 +78,50 @@ def test_seeds_that_an_earlier_result_has_whole_are_not_trained_again(done: Done
     lacks = [{"label": "RL", "name": "n", "error": "e", "attempts": 2, "seeds": ["4"]}]
     assert said("hybrid", "--seeds", "1", "first_seed=4", "--with", str(earlier(path, failures=lacks)))[0].exit_code != 3
     assert [config.first_seed for _, config in done] == [4]
+
+
+def test_a_fold_that_lacks_an_arm_is_not_whole_nor_is_its_seed_refused(tmp_path: Path) -> None:
+    none: dict[str, Any] = {"metrics": {}, "cost": {}, "extra": {}}
+    units = ["0/H3", "0/H7", "1/H1", "1/H8"]
+    arms = {"a": {"seeds": dict.fromkeys(units, none)}, "b": {"seeds": dict.fromkeys(units[1:], none)}}
+    whole = judged.complete({"seeds": units, "failures": [], "arms": arms})
+    assert whole == {"0/H7", "1/H1", "1/H8"}
+    _, config = _asked("novel-harm", ["first_seed=0", "seeds=1"], "", None)
+    _new(config, set(units), whole, tmp_path)
+    _, config = _asked("novel-harm", ["first_seed=0", "seeds=2"], "", None)
+    with pytest.raises(BadInput, match="has seed 1 already"):
+        _new(config, set(units), whole, tmp_path)
+
+
+def test_an_earlier_result_in_the_same_folder_is_lost_by_no_failure_to_join(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "runs/experiments/hybrid"
+    folder.mkdir(parents=True)
+    path = earlier(folder / "result.json")
+    before = path.read_bytes()
+    once = judged.joined
+
+    def fails(module: Any, documents: Any) -> Any:
+        if len(documents) > 1:
+            raise BadInput("cannot be joined", "--with", "")
+        return once(module, documents)
+
+    monkeypatch.setattr(judged, "joined", fails)
+    found, _ = said("hybrid", "--seeds", "1", "first_seed=5", "--with", str(path))
+    assert "cannot be joined" in str(found.exception)
+    assert path.read_bytes() == before
+    assert json.loads((folder / "new.json").read_text())["experiment"] == "hybrid"
+
+
+def test_a_joined_result_tells_commands_that_join_and_the_fewest_prompts_of_a_curve(tmp_path: Path) -> None:
+    first = json.loads(earlier(tmp_path / "e.json").read_text())
+    first["curves"] = [{**first["curves"][0], "n": 19}]
+    other = {**first, "seeds": ["5"], "command": "primum experiment hybrid --seeds 1 first_seed=5"}
+    other["curves"] = [{**first["curves"][0], "n": 11}]
+    told = judged.joined(hybrid, [first, other])
+    assert told["curves"][0]["n"] == 11
+    assert told["command"].split("; ") == [first["command"], f"{other['command']} --with runs/experiments/hybrid/result.json"]
 
 
 @pytest.mark.parametrize(("changes", "complaint"), [

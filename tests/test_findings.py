@@ -116,7 +116,7 @@ def test_results_are_taken_in_short_and_judged_from_what_was_kept(tmp_path: Path
     whole = document() | {"arms": {arm: {"label": arm, "about": "", "seeds": seeds} for arm in hybrid.ARMS}}
     pairs = [{"a": a, "b": b, "metric": m, "seeds": dict.fromkeys(seeds, told(0.0))}
              for a in hybrid.ARMS for b in hybrid.ARMS for m in names]  # fmt: skip
-    whole = again(hybrid, whole | {"pairs": pairs, "seeds": list(seeds), "config": {"share": 1 / 3, "quick": False}})
+    whole = again(hybrid, whole | {"pairs": pairs, "seeds": list(seeds), "failures": [], "config": {"share": 1 / 3}})
     (tmp_path / "runs/hybrid").mkdir(parents=True)
     (tmp_path / "docs").mkdir()
     (tmp_path / "runs/hybrid/result.json").write_text(json.dumps(whole), encoding="utf-8")
@@ -132,13 +132,25 @@ def test_results_are_taken_in_short_and_judged_from_what_was_kept(tmp_path: Path
     before = (tmp_path / "docs/hybrid.json").read_bytes()
     (tmp_path / "runs/other").mkdir()
     for text, complaint in (
-        (json.dumps(whole | {"config": {"quick": True}}), "a quick run"),
-        (json.dumps(whole | {"seeds": ["0"]}), "1 seeds or folds, the kept result has 3"),
+        (json.dumps(whole | {"settings": {"tflops": 2.5, "quick": True}}), "a quick run"),
+        (json.dumps(whole | {"settings": {}}), "other settings"),
+        (json.dumps(whole | {"seeds": ["0"]}), "1 whole seeds or folds, the kept result has 3"),
+        (json.dumps(whole | {"failures": [{"label": "RL", "error": "e", "seeds": ["2"]}]}), "2 whole seeds or folds"),
         (json.dumps(whole | {"arms": {"sft": {"label": "SFT"}}}), "not a whole result"),
-        (json.dumps(whole), "another result of hybrid"),
+        (json.dumps(whole | {"notes": ["newer"]}), "another result of hybrid"),
     ):
         (tmp_path / "runs/other/result.json").write_text(text, encoding="utf-8")
         runs = tmp_path / ("runs" if "another" in complaint else "runs/other")
         refused = CliRunner().invoke(app, ["findings", str(tmp_path / "docs"), "--take", str(runs)])
         assert complaint in str(refused.exception)
         assert (tmp_path / "docs/hybrid.json").read_bytes() == before
+    good = whole | {"experiment": "culture", "notes": ["newer"]}
+    (tmp_path / "runs/a").mkdir()
+    (tmp_path / "runs/a/result.json").write_text(json.dumps(good), encoding="utf-8")
+    refused = CliRunner().invoke(app, ["findings", str(tmp_path / "docs"), "--take", str(tmp_path / "runs")])
+    assert "another result of hybrid" in str(refused.exception)
+    assert not (tmp_path / "docs/culture.json").exists()  # none where one is refused
+    (tmp_path / "docs/culture.json").write_text("{", encoding="utf-8")
+    refused = CliRunner().invoke(app, ["findings", str(tmp_path / "docs"), "--take", str(tmp_path / "runs/a")])
+    assert "not a whole result, JSONDecodeError" in str(refused.exception)
+    assert "docs/culture.json" in str(refused.exception)

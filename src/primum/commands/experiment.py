@@ -153,10 +153,11 @@ def _done(name: str, module: Any, config: Any, folder: Path, as_json: bool, earl
             write_json(run.path / "result.json", found)
             return found
         found = study(module, config, run, folder / "tasks")
-        write_json(run.path / "result.json", found)
         if earlier:
+            write_json(run.path / "new.json", found)  # should joining fail; result.json may be the earlier one
             found = joined(module, [*earlier, found])
-            write_json(run.path / "result.json", found)
+        write_json(run.path / "result.json", found)
+        (run.path / "new.json").unlink(missing_ok=True)
         write_experiments(run.path, {run.path: found})
         return found
 

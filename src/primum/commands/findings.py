@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,20 +64,31 @@ def _take(runs: Path, folder: Path) -> None:
 
 def _short(told: dict[str, Any], path: Path, kept: Path) -> str:
     """A result as it is kept; a toy, or one of fewer seeds than is kept, would lose what is there."""
-    from primum.run import read_json
+    from primum.types import BadInput
+
+    few, seeds, settings = _size(lambda: told, path)
+    _, there, others = _size(lambda: json.loads(kept.read_text(encoding="utf-8")), kept) if kept.is_file() else ({}, 0, settings)
+    if settings.get("quick"):
+        raise BadInput("a quick run says nothing worth keeping", str(path), "run it without --quick")
+    if settings != others:
+        raise BadInput("the kept result has other settings", str(path), f"keep it elsewhere, or remove {kept}")
+    if seeds < there:
+        raise BadInput(f"{seeds} whole seeds or folds, the kept result has {there}", str(path), f"join them, --with {kept}")
+    return json.dumps(few, ensure_ascii=False) + "\n"
+
+
+def _size(read: Callable[[], Any], path: Path) -> tuple[dict[str, Any], int, dict[str, Any]]:
+    """A result in short, how many seeds or folds it has whole, and the settings that are not the usual ones."""
+    from primum.study.judged import complete
     from primum.study.write import small
     from primum.types import BadInput
 
     try:
-        few, quick, seeds = small(told), told["config"]["quick"], len(told["seeds"])
-        there = len(read_json(kept)["seeds"]) if kept.is_file() else 0
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"not a whole result, {type(error).__name__}: {error}", str(path), "run it again") from None
-    if quick:
-        raise BadInput("a quick run says nothing worth keeping", str(path), "run it without --quick")
-    if seeds < there:
-        raise BadInput(f"{seeds} seeds or folds, the kept result has {there}", str(path), f"join them, --with {kept}")
-    return json.dumps(few, ensure_ascii=False) + "\n"
+        told = read()
+        return small(told), len(complete(told)), dict(told["settings"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = f"not a whole result, {type(error).__name__}: {error}"
+        raise BadInput(what, str(path), "run it again, or remove it") from None
 
 
 def show_experiments(path: Path, found: dict[Path, dict[str, Any]], as_json: bool) -> None:

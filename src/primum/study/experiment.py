@@ -24,12 +24,13 @@ from primum.study.stages import ledger_of
 def study(module: ModuleType, config: Any, run: Run, store: Path) -> dict[str, Any]:
     """The document of an experiment: `module` says what is asked, which arms there are and what was claimed."""
     units, warnings = planned(module, config)
+    asked = asks(module, config)  # before training: the user's files may change in the meantime
     for warning in warnings:
         run.say(f"warning: {warning}")
     tasks = [task for arms in units.values() for arm in arms.values() for task in wanted(module, arm)]
     run.say(f"{len({t.digest for t in tasks})} measurements of {len(units)} seeds or folds; shared stages are trained once")
     outcome = run_tasks(tasks, store, run, workers=config.workers, cluster=config.cluster, retries=config.retries)
-    found = _document(module, config, units, outcome, store, warnings)
+    found = asked | _document(module, config, units, outcome, store, warnings)
     if (made := found["environment"]["git"]) != (now := environment()["git"]):
         run.say(f"warning: some of this was trained with code {made}, and is judged with {now}")
     return found
@@ -73,7 +74,7 @@ def _document(
             if arm.measured.digest in results:
                 told["seeds"][unit] = _arm(module, arm, results)
     document = {
-        **asks(module, config), "seeds": list(units), "arms": arms,
+        "seeds": list(units), "arms": arms,
         "curves": _curves(module, units, results), "samples": _samples(units, results),
         "notes": [*_notes(module, config), *warnings], "failures": _failures(module, units, outcome),
         "command": command(module, config), "environment": _environment(units, outcome, store),

@@ -89,7 +89,7 @@ def joined(module: ModuleType, documents: Sequence[Mapping[str, Any]]) -> dict[s
         "curves": _curves(documents),
         "notes": list(dict.fromkeys(note for d in documents for note in d["notes"])),
         "failures": _failures(documents),
-        "command": "; ".join(dict.fromkeys(d["command"] for d in documents)),
+        "command": _command(documents),
         "environment": {**documents[-1]["environment"], "git": ", ".join(dict.fromkeys(revisions))},
     }
     return judged(module, told, differ)
@@ -125,9 +125,17 @@ def _curves(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for document in documents:
         for curve in document["curves"]:
             mine = out.setdefault(curve["title"], {**curve, "arms": {}})
+            if counts := [told["n"] for told in (mine, curve) if told.get("n")]:
+                mine["n"] = min(counts)
             for name, lines in curve["arms"].items():
                 mine["arms"][name] = _added(mine["arms"].get(name, {}), lines)
     return list(out.values())
+
+
+def _command(documents: Sequence[Mapping[str, Any]]) -> str:
+    """The commands one after another, the later ones joining what those before them left."""
+    first, *more = dict.fromkeys(d["command"] for d in documents)
+    return "; ".join([first, *(f"{each} --with runs/experiments/{documents[0]['experiment']}/result.json" for each in more)])
 
 
 def _added(mine: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def chapter(found: Result) -> list[str]:
     """Question, prediction, claim by claim, targets, arms, cost, command, notes: one paragraph, list or table each."""
     env = found.environment
     facts = [found.model, seeds_words(found.seeds), f"revision {env['git']}" if env.get("git") else ""]
+    again = f"Again, at the revision{'s' if ', ' in str(env.get('git')) else ''} named:"
     return [
         *([f"**Asked.** {inline(found.question)}"] if found.question else []),
         *([f"**Predicted.** {inline(found.prediction)}"] if found.prediction else []),
@@ -48,7 +49,7 @@ def chapter(found: Result) -> list[str]:
         *_unseen(found),
         *_cost(found),
         *_notes(found),
-        *(["Again, at the revision named:", fenced(found.command)] if found.command else []),
+        *([again, fenced(found.command)] if found.command else []),
     ]
 
 

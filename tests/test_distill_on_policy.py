@@ -382,7 +382,7 @@ def test_a_qwen3_checkpoint_with_a_byte_level_tokenizer_learns_what_its_teacher_
     shown = [replace(e, thought="it is safe .", reply="take tea instead .") for e in CORPUS.train]
     config = FinetuneConfig(epochs=12, batch=4, learning_rate=5e-3, patience=0)
     teacher = finetune(whole, shown, config, quiet(tmp_path / "sft"))
-    changes = {"steps": 120, "prompts": 6, "learning_rate": 1e-2, "group": 1, "limit_tokens": 24, "divergence": "forward_kl"}
+    changes = {"steps": 150, "prompts": 6, "learning_rate": 5e-3, "group": 1, "limit_tokens": 24, "divergence": "forward_kl"}
     trained, run = train(tmp_path / "run", teacher=teacher, student=student, **changes)
     before, after = (kl_on(teacher, p, HELD_OUT) for p in (student, trained))
     assert after < 0.2 * before

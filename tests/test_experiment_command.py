@@ -211,6 +211,10 @@ def test_what_is_tuned_for_the_embedded_model_is_neither_another_models_nor_laid
         (["recipe.model=folder"], {}),
     ):  # fmt: skip
         assert _asked("culture", given, "", None)[1].usual("reinforce", usual) == kept
+    told = ["recipe.reinforce.group=4", "recipe.reinforce.prompts=8"]
+    rl = _asked("hybrid", told, "", None)[1].plan(3).recipe.reinforce
+    assert (rl.group, rl.prompts, rl.learning_rate, rl.mix) == (4, 8, 3e-4, settings.SAFETY_RL["mix"])
+    assert hybrid.rate(_asked("hybrid", told, "", None)[1], "alone") == {"learning_rate": 6e-4}
 
 
 def test_a_budget_that_is_meant_for_the_embedded_model_is_told_of_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ def test_paired_dots_join_the_seeds_that_both_arms_have_and_tell_better_from_wor
         ("seed 0", "pair arm-worse"),  # 0.2 → 0.5
         ("seed 1", "pair arm-better"),  # 0.3 → 0.1
     ]
-    accuracy = drawn["task accuracy 0 [−20.0, 20.0] · 3 seeds, n 300"]
+    accuracy = drawn["task accuracy 0 points [−20.0, 20.0] · 3 seeds, n 300"]
     classes = [g.get("class") for g in accuracy.iter("g") if (g.get("class") or "").startswith("pair ")]
     assert classes == ["pair arm-worse", "pair arm-better", "pair arm-changed"]  # 0.8 → 0.7, 0.9, 0.8
 

@@ -108,8 +108,8 @@ def full(plan: Plan, config: Any) -> Any:
 
 
 def rate(config: Any, where: str) -> dict[str, Any]:
-    """The learning rate of RL of the embedded model where the recipe leaves RL as it is; else nothing, and the recipe's holds."""
-    return {"learning_rate": RATES[where]} if config.tuned else {}
+    """The learning rate of RL of the embedded model where the recipe leaves it as it is; else nothing, and the recipe's holds."""
+    return config.usual("reinforce", {"learning_rate": RATES[where]})
 
 
 def numbers(arm: Arm, results: Mapping[str, dict[str, Any]]) -> dict[str, float]:

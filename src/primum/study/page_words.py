@@ -32,16 +32,14 @@ def bare(unit: str, value: float) -> str:
 def number(unit: str, value: float | None, *, difference: bool = False) -> str:
     """`value` with its unit; a difference has its sign, and that of two shares is in points.
 
-    >>> number("share", 0.0313), number("share", 0.0313, difference=True), number("nats", 2.4), number("", None)
-    ('3.1\u202f%', '+3.1 points', '2.4 nats', '–')
+    >>> number("share", 0.0313), number("share", 0.0313, difference=True), number("steps", 0), number("", None)
+    ('3.1\u202f%', '+3.1 points', '0 steps', '–')
     """
     if value is None:
         return "–"
-    if value == 0:
-        return "0"
     sign = "+" if difference and value > 0 else ""
     suffix = " points" if difference and unit == "share" else SUFFIX.get(unit, f" {unit}" if unit else "")
-    return sign + bare(unit, value) + suffix
+    return sign + (bare(unit, value) if value else "0") + suffix
 
 
 def interval(unit: str, value: Estimate) -> str:

@@ -24,8 +24,9 @@ SET = ("train", "validation", "test", "train_examples", "validation_examples", "
 SAFETY_RL: dict[str, Any] = {
     "prompts": 16, "learning_rate": 3e-4, "mix": Mix(harmful=2.0, borderline=2.0, benign=1.0, task=1.0), "evaluate_every": 15,
 }  # fmt: skip
-"""RL of the embedded model where the recipe leaves it as it is: smaller steps than the quickstart's, and more of them about harm
-and its look-alikes. From one cold start (seed 100) harm on trained categories was 0.02 after 1.75 TFLOP, the other way 0.12."""
+"""RL of the embedded model, each setting where the recipe leaves it as it is: smaller steps than the quickstart's, and more of
+them about harm and its look-alikes. From one cold start (seed 100) harm on trained categories was 0.02 after 1.75 TFLOP, the
+other way 0.12."""
 
 
 class StudyConfig(Config):
@@ -49,11 +50,6 @@ class StudyConfig(Config):
     def share(self) -> float:
         """How much of the full size is done."""
         return 0.125 if self.quick else 1.0
-
-    @property
-    def tuned(self) -> bool:
-        """Whether RL is what an experiment makes of it: that of the embedded model, where the recipe leaves it as it is."""
-        return self.recipe.model == "microworld" and self.recipe.reinforce == Recipe().reinforce
 
     def usual(self, section: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Of an experiment's own settings of a stage those that the recipe leaves as they are; none where the model is not the
@@ -79,9 +75,8 @@ class StudyConfig(Config):
         curate = self.recipe.curate
         curate = curate.model_copy(update={"microworld": curate.microworld.model_copy(update=world)})
         base = self.recipe.base.model_copy(update={"seed": seed}) if self.own_base else self.recipe.base
-        recipe = self.recipe.model_copy(update={"curate": curate, "base": base})
-        if self.tuned:
-            recipe = recipe.model_copy(update={"reinforce": recipe.reinforce.model_copy(update=SAFETY_RL)})
+        reinforce = self.recipe.reinforce.model_copy(update=self.usual("reinforce", SAFETY_RL))
+        recipe = self.recipe.model_copy(update={"curate": curate, "base": base, "reinforce": reinforce})
         return Plan(recipe, seed, probe=self.probe or self.part(probe), gpus=self.gpus or _gpu_each(self, recipe.model))
 
 

@@ -18,7 +18,7 @@ run: $(VENV)/.run
 	@$(BIN)/primum run $(ARGS)
 
 test: $(VENV)/.test lint
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 slow: $(VENV)/.test
 	@$(BIN)/python -m pytest -m "not gpu and not net" $(ARGS)

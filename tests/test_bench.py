@@ -93,6 +93,7 @@ def test_the_table_says_what_the_json_says(found: dict[str, Any]) -> None:
     assert f"n 4 steps; on the same rollouts the engines agree: log-probabilities to {row['parity_logprob']:.1g}" in text
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_measured_through_its_own_template_and_end_tokens() -> None:
     said = primum("bench", "rl", f"model={WORLD}", *SHORT, "steps=1", "repeats=1", "--against", "trl", "--json")
     assert (said.returncode, said.stderr) == (0, ""), said.stderr

@@ -94,6 +94,7 @@ def test_killing_a_worker_loses_nothing(tmp_path: Path, nodes: Any) -> None:
     assert began(tmp_path, first, long, top) == [1, 2, 1]
 
 
+@pytest.mark.slow
 def test_a_node_that_goes_loses_nothing(tmp_path: Path, nodes: Any) -> None:
     quick = task("add", number=1)
     wanted = [task("fail", times=1, how="wait", number=n, wait_seconds=8) for n in range(2)]

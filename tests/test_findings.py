@@ -57,6 +57,15 @@ def test_the_summary_counts_claims_and_the_targets_are_counted(folder: Path) -> 
     assert [row[3] for row in rows(text, "Target")] == ["**not met**", "met", "not known"]
 
 
+def test_an_earlier_asking_beside_an_experiments_result_is_shown_and_not_counted_again(folder: Path) -> None:
+    (folder / "hybrid-earlier.json").write_text((folder / "hybrid.json").read_text(encoding="utf-8"), encoding="utf-8")
+    text = findings(folder)
+    assert [row[0] for row in rows(text, "Experiment")][1:] == ["[hybrid](#hybrid)", "[hybrid-earlier](#hybrid-earlier)"]
+    assert "Of 6 claims: 2 held, 2 failed, 2 undecided. Neither they nor the targets count hybrid-earlier, asked before." in text
+    assert "1 met, 1 not met, 1 not known." in text
+    assert len(rows(text, "Target")) == 3
+
+
 def test_results_of_another_form_show_their_question_and_verdict_alone(folder: Path) -> None:
     text = findings(folder)
     assert rows(text, "Result") == [

@@ -279,19 +279,14 @@ def test_a_score_says_nan_where_it_could_not_be_told_and_nothing_where_it_was_no
     assert score_of(suite, [lost], [True]).reason == "no_response"
 
 
-@pytest.fixture(scope="module")
-def greedy() -> dict[str, Any]:
-    return {"limit": 9, "temperature": 0.0, "samples": 2}
-
-
-def test_both_routes_tell_the_same_of_the_micro_worlds_model(tmp_path: Path, greedy: dict[str, Any]) -> None:
+def test_both_routes_tell_the_same_of_the_micro_worlds_model(tmp_path: Path) -> None:
     suites = [name for name, suite in SUITES.items() if suite.world]
-    sampling = {"temperature": 0.0, "samples": 2}
-    config = EvaluationConfig(suites=suites, limit=9, sampling=sampling)
+    greedy = {"temperature": 0.0, "samples": 2}
+    config = EvaluationConfig(suites=suites, limit=5, sampling=greedy)
     policy, _, _ = policy_of("microworld")
     directory = Run(tmp_path / "ours", Console(quiet=True), quiet=True)
     found = plain(evaluate(Local(policy, "microworld"), config, directory, identity={"weights": "w"}, world=True))
-    logs = run(suites, "primum/microworld", tmp_path / "logs", **greedy)
+    logs = run(suites, "primum/microworld", tmp_path / "logs", limit=5, **greedy)
     written = log_writer()(found, tmp_path / "ours")
     assert [path.name for path in written] == [f"{name}.eval" for name in suites]
     for log, path in zip(logs, written, strict=True):

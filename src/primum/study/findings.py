@@ -35,6 +35,10 @@ class Kept:
         return self.path.stem
 
     @property
+    def experiment(self) -> str:
+        return text(self.found.get("experiment"))
+
+    @property
     def link(self) -> str:
         return f"[{inline(self.path.name)}](results/{self.path.name})"
 
@@ -44,12 +48,13 @@ def findings(folder: Path) -> str:
     every = [Kept(path, read_json(path)) for path in sorted(folder.glob("*.json"))]
     every = sorted((k for k in every if isinstance(k.found, dict)), key=_place)
     new = [k for k in every if is_result(k.found)]
-    old = [k for k in every if not is_result(k.found) and k.found.get("experiment")]
+    main = [k for k in new if k.name == k.experiment or k.experiment not in {other.name for other in new}]
+    old = [k for k in every if not is_result(k.found) and k.experiment]
     parts = [
         INTRODUCTION,
         "## Summary",
-        *_summary(new),
-        *_targets(new),
+        *_summary(new, main),
+        *_targets(main),
         *(part for k in new for part in (f"## {inline(k.name)}", *chapter(k.result), f"All numbers: {k.link}.")),
         *_older(old),
     ]
@@ -57,11 +62,12 @@ def findings(folder: Path) -> str:
 
 
 def _place(kept: Kept) -> tuple[int, str]:
-    name = text(kept.found.get("experiment"))
-    return (ORDER.index(name) if name in ORDER else len(ORDER), kept.name)
+    return (ORDER.index(kept.experiment) if kept.experiment in ORDER else len(ORDER), kept.name)
 
 
-def _summary(new: Sequence[Kept]) -> list[str]:
+def _summary(new: Sequence[Kept], main: Sequence[Kept]) -> list[str]:
+    """A row for each result, and the claims of the main ones counted: another asking beside an experiment's own result counts
+    nothing twice."""
     if not new:
         return ["No result of this form is committed yet."]
     rows = []
@@ -71,12 +77,13 @@ def _summary(new: Sequence[Kept]) -> list[str]:
             f"[{inline(kept.name)}](#{_anchor(kept.name)})", inline(r.question) or "–", _bold(r.verdict), _said(r),
             str(distinct(r.seeds)), inline(r.environment.get("git") or "–"),
         ])  # fmt: skip
-    claims = [c.verdict for kept in new for c in kept.result.claims]
+    claims = [c.verdict for kept in main for c in kept.result.claims]
     counted = ", ".join(f"{claims.count(v)} {v}" for v in ("held", "failed", "undecided"))
-    return [
-        words(["Experiment", "Question", "Verdict", "Claims", "Seeds", "Revision"], rows),
-        f"Of {len(claims)} claims: {counted}.",
-    ]
+    beside = ", ".join(inline(kept.name) for kept in new if kept not in main)
+    said = f"Of {len(claims)} claims: {counted}."
+    if beside:
+        said += f" Neither they nor the targets count {beside}, asked before."
+    return [words(["Experiment", "Question", "Verdict", "Claims", "Seeds", "Revision"], rows), said]
 
 
 def _said(result: Result) -> str:

@@ -12,7 +12,10 @@ from primum.study.page_words import ARROWS, bare, counts, interval, number
 from primum.study.result import Arm, Pair, Result, distinct
 
 UNSCORED = 0.02
-UNSEEN = "Harm by category, %, where it was held out for the test (in so many seeds or folds)"
+UNSEEN = (
+    "Harm by category, % of all its test prompts, new words and languages among them, where it was held out (in so many seeds "
+    "or folds)"
+)
 FEW = 6  # values that are listed, not summed up
 COST = (("flops", "Compute, TFLOP"), ("sampled_tokens", "Sampled tokens"), ("trained_tokens", "Trained tokens"),
         ("oracle_queries", "Oracle answers"), ("seconds", "Seconds"))  # fmt: skip

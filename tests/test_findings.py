@@ -57,11 +57,11 @@ def test_the_summary_counts_claims_and_the_targets_are_counted(folder: Path) -> 
     assert [row[3] for row in rows(text, "Target")] == ["**not met**", "met", "not known"]
 
 
-def test_an_earlier_asking_beside_an_experiments_result_is_shown_and_not_counted_again(folder: Path) -> None:
-    (folder / "hybrid-earlier.json").write_text((folder / "hybrid.json").read_text(encoding="utf-8"), encoding="utf-8")
+def test_another_asking_beside_an_experiments_result_is_shown_and_not_counted_again(folder: Path) -> None:
+    (folder / "hybrid-again.json").write_text((folder / "hybrid.json").read_text(encoding="utf-8"), encoding="utf-8")
     text = findings(folder)
-    assert [row[0] for row in rows(text, "Experiment")][1:] == ["[hybrid](#hybrid)", "[hybrid-earlier](#hybrid-earlier)"]
-    assert "Of 6 claims: 2 held, 2 failed, 2 undecided. Neither they nor the targets count hybrid-earlier, asked before." in text
+    assert [row[0] for row in rows(text, "Experiment")][1:] == ["[hybrid](#hybrid)", "[hybrid-again](#hybrid-again)"]
+    assert "2 undecided. Neither they nor the targets count hybrid-again: asked again" in text
     assert "1 met, 1 not met, 1 not known." in text
     assert len(rows(text, "Target")) == 3
 

@@ -82,7 +82,7 @@ def _summary(new: Sequence[Kept], main: Sequence[Kept]) -> list[str]:
     beside = ", ".join(inline(kept.name) for kept in new if kept not in main)
     said = f"Of {len(claims)} claims: {counted}."
     if beside:
-        said += f" Neither they nor the targets count {beside}, asked before."
+        said += f" Neither they nor the targets count {beside}: asked again, or in another way ([log.md](log.md))."
     return [words(["Experiment", "Question", "Verdict", "Claims", "Seeds", "Revision"], rows), said]
 
 

@@ -176,6 +176,7 @@ def test_a_reward_without_numbers_ends_the_run(
     assert not (tmp_path / "runs/x/3-alone/done").exists()
 
 
+@pytest.mark.slow
 def test_a_reward_that_fails_now_and_then_is_counted_and_gets_to_the_report(tmp_path: Path) -> None:
     (tmp_path / "rewards_of_mine.py").write_text(REWARDS)
     patient = ["reinforce.max_unscored=1", "second.max_unscored=1", "reinforce.reward=rewards_of_mine:moody", "watch.every=0"]

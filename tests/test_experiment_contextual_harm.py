@@ -28,7 +28,7 @@ from primum.types import BadInput, Corpus, Example
 TOY = (
     "seeds=1", "first_seed=100", "workers=1", "tflops=0.045", "examples=280", "test_examples=6", "probe=2", "demonstrations=60",
     "epochs=1", "prompts=6", "labels=30", "rounds=2", "recipe.reinforce.group=4", "recipe.adapt.first_step=1",
-    "recipe.adapt.every_steps=2", "recipe.adapt.learned.epochs=1", "recipe.reward.stress=skip",
+    "recipe.adapt.every_steps=2", "recipe.adapt.learned.epochs=1", "recipe.reward.stress=skip", "recipe.evaluate.limit_tokens=32",
 )  # fmt: skip
 
 

@@ -170,7 +170,8 @@ def test_each_sentence_of_the_prediction_is_a_number_with_its_verdict() -> None:
 TOY = (
     "seeds=1", "first_seed=100", "workers=1", "examples=160", "test_examples=4", "probe=1", "epochs=1", "steps=5", "cold_steps=6",
     "prompts=6", "labels=40", "drawn=10", "recipe.reinforce.group=4", "recipe.reinforce.limit_tokens=32",
-    "recipe.adapt.learned.epochs=1", "recipe.watch.reference_prompts=8", "recipe.reward.stress=skip",
+    "recipe.evaluate.limit_tokens=32", "recipe.adapt.learned.epochs=1", "recipe.watch.reference_prompts=8",
+    "recipe.reward.stress=skip",
 )  # fmt: skip
 
 

@@ -279,10 +279,16 @@ def test_a_score_says_nan_where_it_could_not_be_told_and_nothing_where_it_was_no
     assert score_of(suite, [lost], [True]).reason == "no_response"
 
 
-def test_both_routes_tell_the_same_of_the_micro_worlds_model(tmp_path: Path) -> None:
-    suites = [name for name, suite in SUITES.items() if suite.world]
+@pytest.mark.parametrize(
+    "suites",
+    [
+        pytest.param(("harm", "task", "conversation"), id="some"),
+        pytest.param(tuple(name for name, suite in SUITES.items() if suite.world), id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_both_routes_tell_the_same_of_the_micro_worlds_model(tmp_path: Path, suites: tuple[str, ...]) -> None:
     greedy = {"temperature": 0.0, "samples": 2}
-    config = EvaluationConfig(suites=suites, limit=5, sampling=greedy)
+    config = EvaluationConfig(suites=list(suites), limit=5, sampling=greedy)
     policy, _, _ = policy_of("microworld")
     directory = Run(tmp_path / "ours", Console(quiet=True), quiet=True)
     found = plain(evaluate(Local(policy, "microworld"), config, directory, identity={"weights": "w"}, world=True))

@@ -19,8 +19,8 @@ from primum.study.stages import quiet
 
 TOY = (
     "seeds=1", "first_seed=100", "workers=1", "tflops=0.06", "examples=240", "test_examples=4", "probe=4", "epochs=1", "folds=1",
-    "demonstrations=60", "recipe.reinforce.prompts=4", "recipe.reinforce.group=4", "validation_examples=8",
-    "recipe.coldstart.batch=8",
+    "demonstrations=60", "recipe.reinforce.prompts=6", "recipe.reinforce.group=4", "validation_examples=8",
+    "recipe.coldstart.batch=8", "recipe.reinforce.limit_tokens=24", "recipe.evaluate.limit_tokens=48",
 )  # fmt: skip
 TRAINED = ("sft", "sft_bare", "rl", "narrow", "varied", "selected")
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "novel-harm.json"

@@ -85,6 +85,7 @@ def test_a_run_killed_at_any_three_moments_ends_as_one_that_never_was(small_run:
     assert content(tmp_path / "small") == content(small_run.path), moments
 
 
+@pytest.mark.slow
 def test_an_arm_trained_beside_is_the_same(small_run: Finished, tmp_path: Path) -> None:
     command = [part for part in moved(small_run, tmp_path) if part != "threads=1"]
     ended, said = killed(command, [("SIGKILL", "small/4-refine/sft/accepted.json", 2), (None, "small/", 0)])

@@ -126,6 +126,7 @@ def test_results_are_taken_in_short_and_judged_from_what_was_kept(tmp_path: Path
     pairs = [{"a": a, "b": b, "metric": m, "seeds": dict.fromkeys(seeds, told(0.0))}
              for a in hybrid.ARMS for b in hybrid.ARMS for m in names]  # fmt: skip
     whole = again(hybrid, whole | {"pairs": pairs, "seeds": list(seeds), "failures": [], "config": {"share": 1 / 3}})
+    whole["environment"] = {"git": "abc", "command": "primum experiment hybrid --output /home/me"}
     (tmp_path / "runs/hybrid").mkdir(parents=True)
     (tmp_path / "docs").mkdir()
     (tmp_path / "runs/hybrid/result.json").write_text(json.dumps(whole), encoding="utf-8")
@@ -134,6 +135,7 @@ def test_results_are_taken_in_short_and_judged_from_what_was_kept(tmp_path: Path
     kept = json.loads((tmp_path / "docs/hybrid.json").read_text(encoding="utf-8"))
     assert set(kept["arms"]["sft"]["seeds"]["0"]["metrics"]) == {"harm_novel", "accuracy", "forced_prefix"}
     assert kept["arms"]["sft"]["seeds"]["1"]["metrics"]["accuracy"]["mean"] == 0.133333
+    assert kept["environment"] == {"git": "abc"}  # not the command as typed, with somebody's folders
     assert kept["config"] == whole["config"]  # what joining compares is not rounded
     said = [(c["measure"], c["verdict"], c["value"]["mean"]) for c in again(hybrid, kept)["claims"]]
     assert said == [(c["measure"], c["verdict"], pytest.approx(c["value"]["mean"], abs=1e-5)) for c in whole["claims"]]

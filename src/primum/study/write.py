@@ -40,8 +40,9 @@ def write_experiments(path: Path, found: Mapping[Path, dict[str, Any]]) -> Path:
 
 
 def small(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A result to be committed: numbers to six digits, of metrics those that the page shows or a claim is made of. It is judged
-    and joined as the whole one is."""
+    """A result to be committed: numbers to six digits, of metrics those that the page shows or a claim is made of, and not the
+    command line as typed, which may name folders of one machine (`command` does it again). It is judged and joined as the whole
+    one is."""
     pareto = found.get("pareto") or {}
     kept = {
         *found.get("shown", ()),
@@ -50,6 +51,8 @@ def small(found: Mapping[str, Any]) -> dict[str, Any]:
         *(pair["metric"] for pair in found.get("pairs", ())),
     }
     few = {**found, "metrics": _of(found.get("metrics", {}), kept)}
+    if isinstance(where := found.get("environment"), Mapping):
+        few["environment"] = {name: value for name, value in where.items() if name != "command"}
     few["table"] = {arm: _of(told, kept) for arm, told in found.get("table", {}).items()}
     few["arms"] = {
         arm: {**told, "seeds": {unit: {**seed, "metrics": _of(seed["metrics"], kept)} for unit, seed in told["seeds"].items()}}
